@@ -1,0 +1,12 @@
+#!/usr/bin/env -S deno run -A
+/**
+ * The program: arguments in, exit code out. Everything else is in `src/cli/`.
+ *
+ * @module
+ */
+
+import { dispatch } from "./src/cli/dispatch.ts";
+
+if (import.meta.main) {
+  Deno.exit(await dispatch(Deno.args));
+}

@@ -1,0 +1,2 @@
+/** placeholder */
+export { serve } from "./src/serve.ts";

@@ -1,0 +1,125 @@
+/**
+ * `virtiofsd-ts demo`: the daemon at work. A sample directory is served; guests mount it, read and write;
+ * what they wrote is looked at on the host.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { lineBreak, message } from "@optique/core/message";
+import { flag, option } from "@optique/core/primitives";
+import { choice } from "@optique/core/valueparser";
+import { DaemonProcess } from "../demo/daemon_process.ts";
+import { runInProcessGuest } from "../demo/in_process_guest.ts";
+import { arrived, makeSample, taskFor } from "../demo/sample.ts";
+import { findUml, runUmlGuest, UML_PACKAGES } from "../demo/uml_guest.ts";
+import { EXIT, printError, printOut } from "./exit.ts";
+import { anyOf, type CommandText, lastOf, parseCommand } from "./parse.ts";
+import { selfCommand } from "./self_command.ts";
+
+const TAG = "demo";
+
+const parser = object({
+  guest: lastOf(option("--guest", choice(["auto", "program", "uml"], { metavar: "WHICH" }), {
+    description:
+      message`program: a small guest inside this program. uml: a real Linux kernel (User Mode Linux). auto (the default): both, uml if it is installed.`,
+  })),
+  keep: anyOf(flag("--keep", { description: message`Leave the sample directory behind.` })),
+});
+
+const TEXT: CommandText = {
+  name: "demo",
+  synopsis: "[OPTION]...",
+  brief: message`Serve a sample directory and let guests use it.`,
+  examples: message`virtiofsd-ts demo${lineBreak()}virtiofsd-ts demo --guest program --keep`,
+};
+
+/** Runs the demo and returns 0 if all of it worked, else 1. */
+export async function runDemo(args: readonly string[]): Promise<number> {
+  const options = parseCommand(parser, TEXT, args);
+  const guest = options.guest ?? "auto";
+  const uml = guest === "program" ? null : findUml();
+  if (guest === "uml" && uml === null) {
+    printError(`There is no User Mode Linux here: apt-get install ${UML_PACKAGES}`);
+    return EXIT.FAILED;
+  }
+  const directory = Deno.makeTempDirSync({ prefix: "virtiofsd-ts-demo-" });
+  const share = `${directory}/share`;
+  const socketPath = `${directory}/demo.sock`;
+  try {
+    makeSample(share);
+    heading(`The daemon serves ${share}`);
+    const self = selfCommand();
+    const daemonArgs = ["serve", "--shared-dir", share, "--socket-path", socketPath];
+    // Its log says when it listens, whatever RUST_LOG is here.
+    daemonArgs.push("--tag", TAG, "--keep-listening", "--log-level", "info");
+    const daemon = await DaemonProcess.start(
+      self.program,
+      [...self.args, ...daemonArgs],
+      speaker("daemon"),
+    );
+    let good = true;
+    try {
+      if (guest !== "uml") good = demoProgramGuest(share, socketPath) && good;
+      if (uml !== null) {
+        heading("A real Linux kernel as the guest (User Mode Linux)");
+        const task = taskFor("linux");
+        good = await runUmlGuest(uml, directory, socketPath, TAG, task, speaker("guest")) && good;
+        good = verify(arrived(share, task), share, task.writeName) && good;
+      } else if (guest === "auto") {
+        heading(`For a real Linux kernel as the guest: apt-get install ${UML_PACKAGES}`);
+      }
+    } finally {
+      const code = await daemon.stop();
+      good = verdict(code === EXIT.OK, `the daemon ended with exit code ${code}`) && good;
+    }
+    printVmLines();
+    printOut(good ? "\nAll of it worked." : "\nNot all of it worked.");
+    return good ? EXIT.OK : EXIT.FAILED;
+  } catch (error) {
+    printError(`The demo failed: ${error instanceof Error ? error.message : String(error)}`);
+    return EXIT.FAILED;
+  } finally {
+    if (options.keep) printOut(`Left behind: ${directory}`);
+    else Deno.removeSync(directory, { recursive: true });
+  }
+}
+
+function demoProgramGuest(share: string, socketPath: string): boolean {
+  heading("A guest inside this program: vhost-user, virtqueue and FUSE, no virtual machine");
+  const task = taskFor("program");
+  let good = false;
+  try {
+    good = runInProcessGuest(socketPath, TAG, task, speaker("guest"));
+  } catch (error) {
+    speaker("guest")(error instanceof Error ? error.message : String(error));
+  }
+  return verify(good && arrived(share, task), share, task.writeName);
+}
+
+function verify(good: boolean, share: string, name: string): boolean {
+  return verdict(good, `${share}/${name} ${good ? "is there, as written" : "is not as written"}`);
+}
+
+function verdict(good: boolean, what: string): boolean {
+  printOut(`  host   │ ${good ? "✔" : "✘"} ${what}`);
+  return good;
+}
+
+function heading(text: string): void {
+  printOut(`\n${text}`);
+}
+
+function speaker(who: string): (line: string) => void {
+  return (line) => printOut(`  ${who.padEnd(6)} │ ${line}`);
+}
+
+function printVmLines(): void {
+  printOut(`
+Your own virtual machine:
+  virtiofsd-ts serve --shared-dir DIR --socket-path /tmp/share.sock
+  qemu-system-x86_64 -m 1G … \\
+    -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem \\
+    -chardev socket,id=c0,path=/tmp/share.sock -device vhost-user-fs-pci,chardev=c0,tag=share
+  and in the guest: mount -t virtiofs share /mnt`);
+}

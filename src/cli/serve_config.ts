@@ -1,0 +1,110 @@
+/**
+ * From the options of `serve` to the configuration of a daemon: what belongs together is checked, what
+ * this version cannot do is refused or warned of.
+ *
+ * @module
+ */
+
+import { type Endpoint, PASSTHROUGH_DEFAULTS, type ServeConfig } from "../config.ts";
+import { SetupError } from "../setup_error.ts";
+import { UsageError } from "./exit.ts";
+import { usageLine } from "./parse.ts";
+import { SERVE_TEXT, type ServeOptions } from "./serve_options.ts";
+
+/** The configuration that `options` describe, or a {@linkcode UsageError}. */
+export function serveConfig(options: ServeOptions): ServeConfig {
+  if (options.sharedDir === undefined || options.sharedDir === "") {
+    throw misused("--shared-dir is missing: which directory?");
+  }
+  const posixAcl = (options.posixAcl ?? "never") !== "never";
+  const securityLabel = (options.securityLabel ?? "never") !== "never";
+  return {
+    endpoint: endpointOf(options),
+    keepListening: options.keepListening,
+    tag: options.tag ?? null,
+    requestQueueCount: options.requestQueues ?? 1,
+    pollMicroseconds: options.pollMicroseconds ?? 0,
+    rlimitNofile: options.rlimitNofile ?? null,
+    passthrough: {
+      sharedDir: options.sharedDir,
+      cache: options.cache ?? PASSTHROUGH_DEFAULTS.cache,
+      timeoutSeconds: options.timeout ?? null,
+      negativeTimeoutSeconds: options.negativeTimeout ?? null,
+      writeback: options.writeback,
+      allowMmap: options.allowMmap,
+      allowDirectIo: options.allowDirectIo,
+      readonly: options.readonly,
+      xattr: options.xattr || posixAcl || securityLabel,
+      posixAcl,
+      securityLabel,
+      readdirplus: !options.readdirplus,
+      announceSubmounts: options.announceSubmounts ?? PASSTHROUGH_DEFAULTS.announceSubmounts,
+      killprivV2: options.killprivV2 ?? PASSTHROUGH_DEFAULTS.killprivV2,
+      posixLocks: options.posixLock,
+      flockLocks: options.flock,
+      inodeFileHandles: options.inodeFileHandles ?? PASSTHROUGH_DEFAULTS.inodeFileHandles,
+      preserveNoatime: options.preserveNoatime,
+    },
+  };
+}
+
+/**
+ * Refuses what would change the meaning of ids, names or data if it were ignored: a guest would see, and
+ * write, something other than the operator asked for.
+ */
+export function refuseUnsupported(options: ServeOptions): void {
+  if (options.daemonize) {
+    throw misused(
+      "--daemonize is refused: the daemon stays in the foreground, where its launcher can watch it",
+    );
+  }
+  const refused: readonly [string, boolean, string][] = [
+    ["--uid-map", options.uidMap !== undefined, "user ids would not be mapped"],
+    ["--gid-map", options.gidMap !== undefined, "group ids would not be mapped"],
+    ["--translate-uid", options.translateUid !== undefined, "user ids would not be translated"],
+    ["--translate-gid", options.translateGid !== undefined, "group ids would not be translated"],
+    ["--xattrmap", options.xattrmap !== undefined, "attribute names would not be mapped"],
+    ["--migration-mode", options.migrationMode !== undefined, "there is no live migration"],
+    ["--migration-on-error", options.migrationOnError !== undefined, "there is no live migration"],
+    ["--migration-verify-handles", options.migrationVerifyHandles, "there is no live migration"],
+    ["--migration-confirm-paths", options.migrationConfirmPaths, "there is no live migration"],
+  ];
+  for (const [name, given, why] of refused) {
+    if (given) throw new SetupError(`${name} is not supported by this version: ${why}`);
+  }
+}
+
+/** One line for each kind of protection that was asked for and is not there. */
+export function isolationWarnings(options: ServeOptions): string[] {
+  const warnings: string[] = [];
+  if (options.sandbox !== undefined && options.sandbox !== "none") {
+    warnings.push(
+      `--sandbox ${options.sandbox}: this version does not isolate itself, it runs with the rights it was started with`,
+    );
+  }
+  if (options.seccomp !== undefined && options.seccomp !== "none") {
+    warnings.push(`--seccomp ${options.seccomp}: this version does not filter its system calls`);
+  }
+  if (options.modcaps !== undefined) {
+    warnings.push(`--modcaps ${options.modcaps}: this version does not change its capabilities`);
+  }
+  return warnings;
+}
+
+function endpointOf(options: ServeOptions): Endpoint {
+  const path = options.socketPath ?? options.socket;
+  const group = options.socketGroup ?? null;
+  if (options.fd !== undefined) {
+    if (path !== undefined) throw misused("--fd and --socket-path exclude each other");
+    if (group !== null) throw misused("--socket-group needs --socket-path, not --fd");
+    return { kind: "fd", fd: options.fd };
+  }
+  if (path === undefined || path === "") {
+    throw misused("--socket-path or --fd is missing: where do front ends connect?");
+  }
+  return { kind: "path", path, group };
+}
+
+function misused(message: string): UsageError {
+  return new UsageError(message, usageLine(SERVE_TEXT));
+}

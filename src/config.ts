@@ -1,0 +1,88 @@
+/**
+ * What `serve` is told to do, after the command line has been read and checked. The command line makes
+ * it, the device reads it; nothing else is passed between the two.
+ *
+ * Everything here is plain data: it is sent to the queue Workers as it is.
+ *
+ * @module
+ */
+
+/** `--cache`: how long a guest may trust what it was told. See `cache_policy.ts` for the numbers. */
+export type CacheMode = "never" | "metadata" | "auto" | "always";
+
+/** `--inode-file-handles`: whether inodes are held by file handles instead of open descriptors. */
+export type InodeFileHandles = "never" | "prefer" | "mandatory";
+
+/** How the passthrough file system shows a host directory. */
+export interface PassthroughConfig {
+  /** The directory that the guest sees as its root. */
+  readonly sharedDir: string;
+  readonly cache: CacheMode;
+  /** `--timeout SECONDS`: validity of entries and attributes; null = what the cache mode says. */
+  readonly timeoutSeconds: number | null;
+  /** `--negative-timeout SECONDS`: validity of "no such name"; null = what the cache mode says. */
+  readonly negativeTimeoutSeconds: number | null;
+  /** `--writeback`: the guest may keep written data back (FUSE_WRITEBACK_CACHE). */
+  readonly writeback: boolean;
+  /** `--allow-mmap`: shared mappings in the guest although its page cache is off. */
+  readonly allowMmap: boolean;
+  /** `--allow-direct-io`: a guest's O_DIRECT reaches the host's open(2). */
+  readonly allowDirectIo: boolean;
+  readonly readonly: boolean;
+  readonly xattr: boolean;
+  readonly posixAcl: boolean;
+  readonly securityLabel: boolean;
+  readonly readdirplus: boolean;
+  readonly announceSubmounts: boolean;
+  readonly killprivV2: boolean;
+  /** `-o posix_lock`: fcntl locks are taken on the host, so that several guests and the host share them. */
+  readonly posixLocks: boolean;
+  /** `-o flock`: flock(2) locks are taken on the host. */
+  readonly flockLocks: boolean;
+  readonly inodeFileHandles: InodeFileHandles;
+  /** `--preserve-noatime`: pass a guest's O_NOATIME on. */
+  readonly preserveNoatime: boolean;
+}
+
+/** Where front ends connect. */
+export type Endpoint =
+  | { readonly kind: "path"; readonly path: string; readonly group: string | null }
+  /** A listening socket that the launcher opened (libvirt's `--fd`). */
+  | { readonly kind: "fd"; readonly fd: number };
+
+/** One daemon: a socket, a device and the file system behind it. */
+export interface ServeConfig {
+  readonly endpoint: Endpoint;
+  /** `--keep-listening`: wait for the next front end after a disconnect instead of ending. */
+  readonly keepListening: boolean;
+  /** The mount tag given to front ends that ask the back end for it (GET_CONFIG); null = none. */
+  readonly tag: string | null;
+  /** `--num-request-queues`: one Worker each. */
+  readonly requestQueueCount: number;
+  /** `--poll-us`: how long an idle queue is watched before its Worker sleeps, in microseconds. */
+  readonly pollMicroseconds: number;
+  /** `--rlimit-nofile`: descriptors to ask for; null = min(1,000,000, fs.nr_open), 0 = leave it. */
+  readonly rlimitNofile: number | null;
+  readonly passthrough: PassthroughConfig;
+}
+
+/** The defaults of every option, which are Rust virtiofsd's where it has the option. */
+export const PASSTHROUGH_DEFAULTS: Omit<PassthroughConfig, "sharedDir"> = {
+  cache: "auto",
+  timeoutSeconds: null,
+  negativeTimeoutSeconds: null,
+  writeback: false,
+  allowMmap: false,
+  allowDirectIo: false,
+  readonly: false,
+  xattr: false,
+  posixAcl: false,
+  securityLabel: false,
+  readdirplus: true,
+  announceSubmounts: true,
+  killprivV2: false,
+  posixLocks: false,
+  flockLocks: false,
+  inodeFileHandles: "prefer",
+  preserveNoatime: false,
+};

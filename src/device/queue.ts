@@ -1,0 +1,142 @@
+/**
+ * One queue at work: takes chains, has them served, gives them back.
+ *
+ * @module
+ */
+
+import type { FuseServer } from "../fuse/server.ts";
+import { NOT_YET } from "../fuse/server.ts";
+import type { GuestMemory } from "../memory/guest_memory.ts";
+import { EINTR } from "../sys/errno.ts";
+import { libc } from "../sys/libc.ts";
+import { NativeMemory } from "../sys/native_memory.ts";
+import type { QueueSetup } from "../vhost_user/device.ts";
+import type { Chain } from "../virtqueue/chain.ts";
+import { SplitQueue } from "../virtqueue/split_queue.ts";
+
+/**
+ * Requests served before the driver is shown the results. Larger batches save notifications, smaller ones let the guest
+ * go on earlier.
+ */
+const BATCH = 16;
+
+const ONE = NativeMemory.allocate(4096);
+ONE.setU64(0, 1);
+const ONE_POINTER = ONE.pointerAt(0);
+
+/** A running queue. Used by its Worker only. */
+export class Queue {
+  readonly index: number;
+  readonly kickFd: number;
+  #callFd: number;
+  #ring: SplitQueue;
+  #setup: QueueSetup;
+  readonly #warn: (message: string) => void;
+  /** Heads of requests that could not be answered yet. */
+  readonly #waiting: number[] = [];
+  #saidBroken = false;
+
+  private constructor(setup: QueueSetup, ring: SplitQueue, warn: (message: string) => void) {
+    this.index = setup.index;
+    this.kickFd = setup.kickFd;
+    this.#callFd = setup.callFd;
+    this.#ring = ring;
+    this.#setup = setup;
+    this.#warn = warn;
+  }
+
+  /** The queue, or the reason why it cannot run. */
+  static create(
+    setup: QueueSetup,
+    memory: GuestMemory,
+    warn: (message: string) => void,
+  ): Queue | string {
+    const ring = SplitQueue.create(memory, setup);
+    return typeof ring === "string" ? ring : new Queue(setup, ring, warn);
+  }
+
+  /** Finds the rings again in new memory. If they are not there the queue is broken, and stays so until it is set up anew. */
+  remap(memory: GuestMemory): void {
+    const { base, broken } = this.#ring;
+    const ring = SplitQueue.create(memory, { ...this.#setup, base });
+    if (typeof ring === "string") {
+      // The old ring object must not be touched again: its memory is about to go.
+      this.#ring.broken ??= ring;
+      this.#sayBroken();
+      return;
+    }
+    ring.broken = broken;
+    this.#ring = ring;
+  }
+
+  get base(): number {
+    return this.#ring.base;
+  }
+
+  get waits(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  get hasAvailable(): boolean {
+    return this.#ring.hasAvailable;
+  }
+
+  set callFd(fd: number) {
+    this.#callFd = fd;
+  }
+
+  /** Serves what is available, a batch at a time. Returns whether there was anything. */
+  serve(server: FuseServer, chain: Chain): boolean {
+    const ring = this.#ring;
+    if (!ring.hasAvailable) return false;
+    ring.declineKicks();
+    for (let served = 0; served < BATCH && ring.pop(chain); served++) {
+      const size = server.handle(chain);
+      if (size === NOT_YET) this.#waiting.push(chain.head);
+      else ring.push(chain.head, size);
+    }
+    this.#publish();
+    if (ring.broken !== null) this.#sayBroken();
+    return true;
+  }
+
+  /** Tries the waiting requests again, each from its beginning. */
+  retry(server: FuseServer, chain: Chain): void {
+    const ring = this.#ring;
+    for (let i = this.#waiting.length - 1; i >= 0; i--) {
+      if (ring.broken !== null || !ring.load(chain, this.#waiting[i]!)) break;
+      const size = server.handle(chain);
+      if (size === NOT_YET) continue;
+      ring.push(chain.head, size);
+      this.#waiting.splice(i, 1);
+    }
+    this.#publish();
+    if (ring.broken !== null) this.#sayBroken();
+  }
+
+  /** Answers waiting requests with EINTR: the queue stops, and whatever it took must be given back. */
+  interrupt(server: FuseServer, chain: Chain): void {
+    const ring = this.#ring;
+    for (const head of this.#waiting.splice(0)) {
+      if (ring.broken !== null || !ring.load(chain, head)) break;
+      ring.push(head, server.refuse(chain, -EINTR));
+    }
+    this.#publish();
+  }
+
+  /** Asks for a kick at the next request. True if one is there already. */
+  askForKick(): boolean {
+    return this.#ring.askForKick();
+  }
+
+  #publish(): void {
+    if (this.#ring.publish() && this.#callFd >= 0) libc.write(this.#callFd, ONE_POINTER, 8);
+  }
+
+  #sayBroken(): void {
+    if (this.#saidBroken) return;
+    this.#saidBroken = true;
+    this.#waiting.length = 0;
+    this.#warn(`Queue ${this.index} is broken: ${this.#ring.broken}`);
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The program of a queue's Worker: makes the file system and the server, then runs the loop.
+ *
+ * In the single executable this module is part of the main thread's bundle too, where it does nothing.
+ *
+ * @module
+ */
+
+import type { FileSystem } from "../fuse/file_system.ts";
+import { FuseServer } from "../fuse/server.ts";
+import { Session } from "../fuse/session.ts";
+import { PassthroughFs } from "../passthrough/passthrough_fs.ts";
+import { Counters } from "../state/counters.ts";
+import { STATE_HEADER } from "../state/layout.ts";
+import { stateMemoryAt } from "../state/state_memory.ts";
+import type { NativeMemory } from "../sys/native_memory.ts";
+import { ControlReceiver } from "./control.ts";
+import { QueueLoop } from "./queue_loop.ts";
+import type { FileSystemSource, WorkerMessage, WorkerStart } from "./worker_messages.ts";
+
+interface WorkerScope {
+  postMessage(message: WorkerMessage): void;
+  onmessage: ((event: MessageEvent<WorkerStart>) => void) | null;
+  close(): void;
+}
+
+async function makeFileSystem(source: FileSystemSource, state: NativeMemory): Promise<FileSystem> {
+  if (source.kind === "passthrough") return new PassthroughFs(source.config, state);
+  const module = await import(source.url);
+  return module.default(source.options);
+}
+
+async function start(scope: WorkerScope, options: WorkerStart): Promise<void> {
+  const log = (level: "debug" | "warn", message: string): void =>
+    scope.postMessage({ kind: "log", level, message });
+  const warn = (message: string): void => log("warn", message);
+  try {
+    const state = stateMemoryAt(options.stateAddress);
+    const counters = new Counters(state, options.queueIndices.at(-1)!);
+    const fs = await makeFileSystem(options.fileSystem, state);
+    const session = new Session(state.u32, STATE_HEADER.SESSION >>> 2);
+    const server = new FuseServer(fs, session, {
+      warn,
+      trace: options.trace ? (line) => log("debug", line) : null,
+      count: (opcode, status) => counters.count(opcode, status < 0),
+    });
+    const loop = new QueueLoop(server, new ControlReceiver(options.control), options.controlFd, {
+      releases: () => fs.releases,
+      pollMicroseconds: options.pollMicroseconds,
+      warn,
+    });
+    scope.postMessage({ kind: "ready" });
+    loop.run();
+  } catch (error) {
+    scope.postMessage({ kind: "failed", reason: (error as Error).message });
+  }
+  scope.close();
+}
+
+if ("WorkerGlobalScope" in globalThis) {
+  const scope = globalThis as unknown as WorkerScope;
+  scope.onmessage = (event) => {
+    scope.onmessage = null;
+    start(scope, event.data);
+  };
+}

@@ -1,0 +1,193 @@
+/**
+ * Directories: OPENDIR, READDIR, READDIRPLUS, RELEASEDIR, FSYNCDIR.
+ *
+ * The cookie of an entry is the host's own (d_off). Entries are read into scratch in pieces so small that all
+ * of a piece fits the reply whatever its names: nothing is left over, so the descriptor's position always is
+ * where the guest will go on, and no seek is needed (which on ext4 would mean building its tree anew).
+ *
+ * @module
+ */
+
+import type { Reply } from "../fuse/reply.ts";
+import type { Request } from "../fuse/request.ts";
+import { O_DIRECTORY } from "../sys/architecture.ts";
+import { EINVAL, EMFILE, type Status } from "../sys/errno.ts";
+import { libc, status } from "../sys/libc.ts";
+import {
+  DIRENT,
+  DIRENTPLUS,
+  ENTRY_OUT,
+  FUSE_ROOT_ID,
+  OPEN_OUT,
+  OUT_HEADER,
+  READ_IN,
+  RELEASE_IN,
+} from "../wire/fuse.ts";
+import { REPLY_SIZE_MAX } from "../fuse/reply.ts";
+import { DIRENT64, DIRENT64_SIZE_MAX, O_RDONLY, SEEK_SET } from "../wire/linux.ts";
+import { isDot, isDotDot } from "../fuse/names.ts";
+import { lookupEntry } from "./names.ts";
+import { ENTRIES_SIZE, SCRATCH } from "./scratch.ts";
+import type { Share } from "./share.ts";
+
+/** Bytes that one entry can grow by: the shortest linux_dirent64 (24 bytes: 4 of name) becomes a dirent of 32, a direntplus of 160. */
+const GROWTH = 32 / 24;
+const GROWTH_PLUS = 160 / 24;
+
+export function opendir(share: Share, request: Request, reply: Reply): Status {
+  const { nodeid } = request;
+  if (!share.inodes.acquire(nodeid)) return share.borrow(nodeid);
+  const fd = share.reopen(nodeid, O_RDONLY | O_DIRECTORY);
+  share.inodes.release(nodeid);
+  if (fd < 0) return fd;
+  const slot = share.handles.insert(fd, nodeid, 0);
+  if (slot === 0) {
+    libc.close(fd);
+    return -EMFILE;
+  }
+  reply.setOpen(0, slot, share.handles.generation(slot), share.policy.directoryFlags);
+  reply.size = OPEN_OUT.SIZE;
+  return 0;
+}
+
+export function readdir(share: Share, request: Request, reply: Reply): Status {
+  return readEntries(share, request, reply, false);
+}
+
+export function readdirplus(share: Share, request: Request, reply: Reply): Status {
+  return readEntries(share, request, reply, true);
+}
+
+export function releasedir(share: Share, request: Request): Status {
+  const slot = request.lo(RELEASE_IN.FH);
+  const fd = share.acquireHandle(slot, request.hi(RELEASE_IN.FH), request.nodeid);
+  if (fd < 0) return fd;
+  share.handles.close(slot);
+  share.handles.release(slot);
+  return 0;
+}
+
+function readEntries(share: Share, request: Request, reply: Reply, plus: boolean): Status {
+  const { nodeid } = request;
+  const slot = request.lo(READ_IN.FH);
+  const fd = share.acquireHandle(slot, request.hi(READ_IN.FH), nodeid);
+  if (fd < 0) return fd;
+  const mutex = share.handles.directoryMutex(slot);
+  mutex.lock();
+  const sizeMax = Math.min(request.u32(READ_IN.SIZE_), reply.sizeMax, REPLY_SIZE_MAX);
+  let result = seekTo(share, slot, fd, request.lo(READ_IN.OFFSET), request.hi(READ_IN.OFFSET));
+  if (result === 0) result = fillReply(share, slot, fd, nodeid, reply, sizeMax, plus);
+  mutex.unlock();
+  share.handles.release(slot);
+  return result;
+}
+
+/** Moves the descriptor to a cookie, if it is not there already. */
+function seekTo(share: Share, slot: number, fd: number, lo: number, hi: number): Status {
+  const { handles } = share;
+  if (handles.cursorLo(slot) === lo && handles.cursorHi(slot) === hi) return 0;
+  // Cookies use up to 63 bits (ext4's hashes): this rare call is the one place where they must become one number.
+  const cookie = lo === 0 && hi === 0 ? 0 : BigInt.asIntN(64, (BigInt(hi) << 32n) | BigInt(lo));
+  const result = libc.lseek(fd, cookie, SEEK_SET);
+  if (result < 0) return status(-1);
+  handles.setCursor(slot, lo, hi);
+  return 0;
+}
+
+function fillReply(
+  share: Share,
+  slot: number,
+  fd: number,
+  nodeid: number,
+  reply: Reply,
+  sizeMax: number,
+  plus: boolean,
+): Status {
+  const growth = plus ? GROWTH_PLUS : GROWTH;
+  const entries = share.scratch.memory.pointerAt(SCRATCH.ENTRIES);
+  for (;;) {
+    const room = sizeMax - reply.size;
+    let pieceSize = Math.min(ENTRIES_SIZE, Math.floor(room / growth));
+    if (pieceSize < DIRENT64_SIZE_MAX) {
+      if (reply.size > 0) return 0;
+      // A guest with little room: getdents64 wants space for any name, and emit() keeps what fits.
+      pieceSize = DIRENT64_SIZE_MAX;
+    }
+    const size = status(libc.getdents64(fd, entries, pieceSize));
+    if (size < 0) return reply.size > 0 ? 0 : size;
+    if (size === 0) return 0;
+    if (!emit(share, slot, fd, nodeid, reply, size, sizeMax, plus)) {
+      return reply.size > 0 ? 0 : -EINVAL;
+    }
+  }
+}
+
+/**
+ * Turns `size` bytes of linux_dirent64 in scratch into records of the reply. Returns false if the reply is full: then the
+ * descriptor is moved back behind the last entry that fit.
+ */
+function emit(
+  share: Share,
+  slot: number,
+  fd: number,
+  nodeid: number,
+  reply: Reply,
+  size: number,
+  sizeMax: number,
+  plus: boolean,
+): boolean {
+  const { memory } = share.scratch;
+  const { view, u8 } = memory;
+  const overhead = plus ? DIRENTPLUS.NAME : DIRENT.NAME;
+  let at: number = SCRATCH.ENTRIES;
+  const end = at + size;
+  while (at < end) {
+    const name = at + DIRENT64.NAME;
+    let nameSize = 0;
+    while (u8[name + nameSize] !== 0) nameSize++;
+    const recordSize = (overhead + nameSize + 7) & ~7;
+    if (reply.size + recordSize > sizeMax) {
+      const { handles } = share;
+      const lo = handles.cursorLo(slot);
+      const hi = handles.cursorHi(slot);
+      handles.setCursor(slot, 0xffffffff, 0xffffffff);
+      seekTo(share, slot, fd, lo, hi);
+      return false;
+    }
+    const dirent = reply.size + (plus ? DIRENTPLUS.DIRENT : 0);
+    const dots = isDot(u8, name, nameSize) || isDotDot(u8, name, nameSize);
+    if (plus) {
+      // "." and ".." are not looked up, nor counted; an entry that cannot be looked up now (EMFILE, or gone
+      // meanwhile) is still listed, without attributes.
+      const status = dots
+        ? -1
+        : lookupEntry(share, fd, nodeid, memory.pointerAt(name), reply, reply.size);
+      if (status < 0) reply.zero(reply.size, ENTRY_OUT.SIZE);
+    }
+    const hidesParent = dots && nameSize === 2 && nodeid === FUSE_ROOT_ID;
+    if (hidesParent) {
+      // What lies above the root is none of the guest's business, its number included.
+      share.statFd(fd);
+      share.loadKey();
+      reply.setHalves(dirent + DIRENT.INO, share.key.inoLo, share.key.inoHi);
+    } else {
+      reply.setU32(dirent + DIRENT.INO, view.getUint32(at + DIRENT64.INO, true));
+      reply.setU32(dirent + DIRENT.INO + 4, view.getUint32(at + DIRENT64.INO + 4, true));
+    }
+    const cookieLo = view.getUint32(at + DIRENT64.OFF, true);
+    const cookieHi = view.getUint32(at + DIRENT64.OFF + 4, true);
+    reply.setHalves(dirent + DIRENT.OFF, cookieLo, cookieHi);
+    reply.setU32(dirent + DIRENT.NAMELEN, nameSize);
+    reply.setU32(dirent + DIRENT.TYPE, u8[at + DIRENT64.TYPE]!);
+    const target = OUT_HEADER.SIZE + dirent + DIRENT.NAME;
+    const { u8: out } = reply.bytes;
+    for (let i = 0; i < nameSize; i++) out[target + i] = u8[name + i]!;
+    for (let i = OUT_HEADER.SIZE + dirent + DIRENT.NAME + nameSize; i < OUT_HEADER.SIZE + reply.size + recordSize; i++) {
+      out[i] = 0;
+    }
+    reply.size += recordSize;
+    share.handles.setCursor(slot, cookieLo, cookieHi);
+    at += view.getUint16(at + DIRENT64.RECLEN, true);
+  }
+  return true;
+}

@@ -1,0 +1,149 @@
+/**
+ * Locks on the host: POSIX locks (fcntl) and flock(2), so that several guests and the host's own processes
+ * exclude each other.
+ *
+ * Nothing here waits: SETLKW tries, and answers PENDING while somebody else holds the lock. The queue tries
+ * again when a lock of this daemon is released, and from time to time for those of others.
+ *
+ * @module
+ */
+
+import { PENDING } from "../fuse/file_system.ts";
+import type { Reply } from "../fuse/reply.ts";
+import type { Request } from "../fuse/request.ts";
+import { EAGAIN, EBADF, EINVAL, ENOLCK, ENOSYS, type Status } from "../sys/errno.ts";
+import { libc, status } from "../sys/libc.ts";
+import { FILE_LOCK, FUSE_FLOCK_LOCKS, FUSE_LK_FLOCK, FUSE_POSIX_LOCKS, LK_IN } from "../wire/fuse.ts";
+import {
+  F_OFD_GETLK,
+  F_OFD_SETLK,
+  F_RDLCK,
+  F_UNLCK,
+  F_WRLCK,
+  FLOCK,
+  LOCK_EX,
+  LOCK_NB,
+  LOCK_SH,
+  LOCK_UN,
+  O_CLOEXEC,
+  O_RDONLY,
+  O_RDWR,
+} from "../wire/linux.ts";
+import { SCRATCH } from "./scratch.ts";
+import type { Share } from "./share.ts";
+
+const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
+
+export function getlk(share: Share, request: Request, reply: Reply): Status {
+  if (!share.session.has(FUSE_POSIX_LOCKS)) return -ENOSYS;
+  if (!loadFlock(share, request)) return -EINVAL;
+  const { locks } = share;
+  locks.mutex.lock();
+  const fd = ownerFd(share, request);
+  const result = fd < 0 ? fd : status(libc.fcntl(fd, F_OFD_GETLK, share.scratch.flock));
+  locks.mutex.unlock();
+  if (result < 0) return result;
+  const { view, u64 } = viewOf(share);
+  const start = u64(SCRATCH.FLOCK + FLOCK.START);
+  const length = u64(SCRATCH.FLOCK + FLOCK.LEN);
+  reply.setU64(FILE_LOCK.START, start);
+  if (length === 0) reply.setHalves(FILE_LOCK.END, 0xffffffff, 0x7fffffff);
+  else reply.setU64(FILE_LOCK.END, start + length - 1);
+  reply.setU32(FILE_LOCK.TYPE, view.getUint16(SCRATCH.FLOCK + FLOCK.TYPE, true));
+  // OFD locks name no process (-1); a pid of the host would mean nothing to the guest either.
+  reply.setU32(FILE_LOCK.PID, 0);
+  return 0;
+}
+
+function viewOf(share: Share): { view: DataView; u64: (offset: number) => number } {
+  const { memory } = share.scratch;
+  return { view: memory.view, u64: (offset) => memory.u64(offset) };
+}
+
+export function setlk(share: Share, request: Request): Status {
+  return setLock(share, request);
+}
+
+export function setlkw(share: Share, request: Request): Status {
+  const result = setLock(share, request);
+  return result === -EAGAIN ? PENDING : result;
+}
+
+function setLock(share: Share, request: Request): Status {
+  if ((request.u32(LK_IN.LK_FLAGS) & FUSE_LK_FLOCK) !== 0) return setFlock(share, request);
+  if (!share.session.has(FUSE_POSIX_LOCKS)) return -ENOSYS;
+  if (!loadFlock(share, request)) return -EINVAL;
+  const { locks } = share;
+  const unlocks = request.u32(LK_IN.LK + FILE_LOCK.TYPE) === F_UNLCK;
+  locks.mutex.lock();
+  const fd = ownerFd(share, request);
+  const result = fd < 0 ? fd : status(libc.fcntl(fd, F_OFD_SETLK, share.scratch.flock));
+  locks.mutex.unlock();
+  if (unlocks && result === 0) locks.countRelease();
+  return result;
+}
+
+/** flock(2) belongs to the open file itself. */
+function setFlock(share: Share, request: Request): Status {
+  if (!share.session.has(FUSE_FLOCK_LOCKS)) return -ENOSYS;
+  const type = request.u32(LK_IN.LK + FILE_LOCK.TYPE);
+  const operation = type === F_RDLCK ? LOCK_SH : type === F_WRLCK ? LOCK_EX : LOCK_UN;
+  if (type > F_UNLCK) return -EINVAL;
+  const slot = request.lo(LK_IN.FH);
+  const fd = share.acquireHandle(slot, request.hi(LK_IN.FH), request.nodeid);
+  if (fd < 0) return fd;
+  const result = status(libc.flock(fd, operation | LOCK_NB));
+  share.handles.release(slot);
+  // Also a lock that became weaker lets others in.
+  if (result === 0 && type !== F_WRLCK) share.locks.countRelease();
+  return result;
+}
+
+/** The struct flock of a request into scratch; false if its range is none. */
+function loadFlock(share: Share, request: Request): boolean {
+  const start = request.u64(LK_IN.LK + FILE_LOCK.START);
+  const toEnd = request.hi(LK_IN.LK + FILE_LOCK.END) >= 0x7fffffff;
+  const end = request.u64(LK_IN.LK + FILE_LOCK.END);
+  const type = request.u32(LK_IN.LK + FILE_LOCK.TYPE);
+  if (type > F_UNLCK || start > OFFSET_MAX) return false;
+  if (!toEnd && (end < start || end > OFFSET_MAX)) return false;
+  const { memory } = share.scratch;
+  for (let i = 0; i < FLOCK.SIZE; i += 4) memory.view.setUint32(SCRATCH.FLOCK + i, 0, true);
+  memory.view.setUint16(SCRATCH.FLOCK + FLOCK.TYPE, type, true);
+  memory.setU64(SCRATCH.FLOCK + FLOCK.START, start);
+  memory.setU64(SCRATCH.FLOCK + FLOCK.LEN, toEnd ? 0 : end - start + 1);
+  return true;
+}
+
+/** The descriptor that the request's lock owner locks this inode with, opened at its first lock. The lock table's mutex is held. */
+function ownerFd(share: Share, request: Request): number {
+  const { nodeid } = request;
+  const { inodes, locks } = share;
+  const ownerLo = request.lo(LK_IN.OWNER);
+  const ownerHi = request.hi(LK_IN.OWNER);
+  // The open file proves that the guest may touch this inode, and pins it.
+  const slot = request.lo(LK_IN.FH);
+  if (share.acquireHandle(slot, request.hi(LK_IN.FH), nodeid) < 0) return -EBADF;
+  let fd = locks.find(inodes, nodeid, ownerLo, ownerHi);
+  if (fd < 0 && inodes.acquire(nodeid)) {
+    fd = share.reopen(nodeid, (share.config.readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    if (fd >= 0 && !locks.insert(inodes, nodeid, ownerLo, ownerHi, fd)) {
+      libc.close(fd);
+      fd = -ENOLCK;
+    }
+    inodes.release(nodeid);
+  }
+  share.handles.release(slot);
+  return fd;
+}
+
+/** Drops all POSIX locks of an owner on an inode: any close(2) of the file does that. */
+export function dropOwner(share: Share, nodeid: number, ownerLo: number, ownerHi: number): void {
+  if (!share.session.has(FUSE_POSIX_LOCKS)) return;
+  const { inodes, locks } = share;
+  if (!inodes.acquire(nodeid)) return;
+  locks.mutex.lock();
+  locks.remove(inodes, nodeid, ownerLo, ownerHi);
+  locks.mutex.unlock();
+  inodes.release(nodeid);
+}

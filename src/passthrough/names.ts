@@ -1,0 +1,139 @@
+/**
+ * LOOKUP: from a directory and one name to an inode the guest knows. Everything that makes or finds names ends
+ * here.
+ *
+ * A name is looked up relative to its directory's descriptor, one component at a time, and no symlink is ever
+ * followed, so there is no path that could lead out of the share.
+ *
+ * @module
+ */
+
+import { isDot, isDotDot } from "../fuse/names.ts";
+import type { Reply } from "../fuse/reply.ts";
+import type { Request } from "../fuse/request.ts";
+import { O_NOFOLLOW } from "../sys/architecture.ts";
+import { ENOENT, ENOTDIR, ESTALE, type Status } from "../sys/errno.ts";
+import { libc, status } from "../sys/libc.ts";
+import { ENTRY_OUT, FUSE_ATTR_SUBMOUNT, FUSE_ROOT_ID, FUSE_SUBMOUNTS } from "../wire/fuse.ts";
+import { AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, S_IFDIR, S_IFMT } from "../wire/linux.ts";
+import { writeAttr } from "./attributes.ts";
+import { SCRATCH } from "./scratch.ts";
+import { type Share, STATX_MASK } from "./share.ts";
+
+export function lookup(share: Share, request: Request, reply: Reply): Status {
+  const { nodeid, nameOffset, nameSize } = request;
+  const { u8 } = request.bytes;
+  if ((share.inodes.mode(FUSE_ROOT_ID) & S_IFMT) !== S_IFDIR) return -ENOTDIR;
+  const parentFd = share.borrow(nodeid);
+  if (parentFd < 0) return parentFd;
+  let result: Status;
+  if (isDot(u8, nameOffset, nameSize) || (isDotDot(u8, nameOffset, nameSize) && nodeid === FUSE_ROOT_ID)) {
+    // At the root ".." is the root: nothing above it exists for the guest.
+    result = share.statFd(parentFd);
+    if (result === 0) {
+      share.inodes.addLookup(nodeid);
+      writeEntry(share, reply, 0, nodeid, nodeid);
+    }
+  } else if (isDotDot(u8, nameOffset, nameSize)) {
+    result = lookupParent(share, reply, parentFd, nodeid);
+  } else {
+    result = lookupEntry(share, parentFd, nodeid, request.namePointer, reply, 0);
+  }
+  share.giveBack(nodeid, parentFd);
+  return result === -ENOENT ? negativeEntry(share, reply) : result;
+}
+
+/**
+ * Looks `name` up in a directory and writes its ENTRY_OUT at `offset` of the reply, with one more lookup counted.
+ *
+ * A known inode costs one system call: its descriptor pins (device, inode number), so the numbers alone identify it. A
+ * new one is opened first and asked afterwards, so that what is recorded is what was opened.
+ */
+export function lookupEntry(
+  share: Share,
+  parentFd: number,
+  parent: number,
+  name: Deno.PointerObject,
+  reply: Reply,
+  offset: number,
+): Status {
+  const stated = status(
+    libc.statx(parentFd, name, AT_SYMLINK_NOFOLLOW, STATX_MASK, share.scratch.statx),
+  );
+  if (stated < 0) return stated;
+  share.loadKey();
+  let nodeid = share.inodes.find(share.key, 1);
+  if (nodeid === 0) {
+    nodeid = openEntry(share, parentFd, name);
+    if (nodeid < 0) return nodeid;
+  }
+  writeEntry(share, reply, offset, nodeid, parent);
+  return 0;
+}
+
+/** Opens a name (O_PATH, not followed), leaves its attributes in scratch, and makes it known. Returns the nodeid or an errno. */
+export function openEntry(share: Share, parentFd: number, name: Deno.PointerObject): number {
+  const fd = status(libc.openat(parentFd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+  if (fd < 0) return fd;
+  return adoptFd(share, fd);
+}
+
+/** Makes the inode of an O_PATH descriptor (taken over) known, leaving its attributes in scratch. */
+export function adoptFd(share: Share, fd: number): number {
+  const stated = share.statFd(fd);
+  if (stated < 0) {
+    libc.close(fd);
+    return stated;
+  }
+  share.loadKey();
+  return share.adopt(fd);
+}
+
+/** ENTRY_OUT of a known inode whose attributes are in scratch. */
+export function writeEntry(
+  share: Share,
+  reply: Reply,
+  offset: number,
+  nodeid: number,
+  parent: number,
+): void {
+  const { inodes, policy } = share;
+  const generation = inodes.generation(nodeid);
+  reply.setEntry(offset, nodeid, generation, policy.validSeconds, policy.validNanoseconds);
+  writeAttr(share, reply, offset + ENTRY_OUT.ATTR, isSubmount(share, nodeid, parent) ? FUSE_ATTR_SUBMOUNT : 0);
+}
+
+/** A directory on another mount, or another device (a btrfs subvolume), than its parent: the guest mounts it by itself. */
+function isSubmount(share: Share, nodeid: number, parent: number): boolean {
+  const { inodes } = share;
+  if (nodeid === parent || !share.session.has(FUSE_SUBMOUNTS)) return false;
+  if (
+    inodes.mountId(nodeid) === inodes.mountId(parent) &&
+    inodes.devLo(nodeid) === inodes.devLo(parent) && inodes.devHi(nodeid) === inodes.devHi(parent)
+  ) return false;
+  return (inodes.mode(nodeid) & S_IFMT) === S_IFDIR;
+}
+
+/** ".." below the root, for guests that export the share: answered only with a directory the guest knows, so it cannot climb out of a directory that was moved away. */
+function lookupParent(share: Share, reply: Reply, fd: number, nodeid: number): Status {
+  const { memory } = share.scratch;
+  const path = memory.pointerAt(memory.setCString(SCRATCH.PATH, ".."));
+  const stated = status(
+    libc.statx(fd, path, AT_SYMLINK_NOFOLLOW, STATX_MASK, share.scratch.statx),
+  );
+  if (stated < 0) return stated;
+  share.loadKey();
+  const parent = share.inodes.find(share.key, 1);
+  if (parent === 0) return -ESTALE;
+  writeEntry(share, reply, 0, parent, nodeid);
+  return 0;
+}
+
+/** A name that does not exist: with a validity, the guest remembers that. */
+function negativeEntry(share: Share, reply: Reply): Status {
+  const { negativeSeconds, negativeNanoseconds } = share.policy;
+  if (negativeSeconds === 0 && negativeNanoseconds === 0) return -ENOENT;
+  reply.zero(0, ENTRY_OUT.SIZE);
+  reply.setEntry(0, 0, 0, negativeSeconds, negativeNanoseconds);
+  return 0;
+}

@@ -1,0 +1,248 @@
+/**
+ * A host directory as a file system for guests: the contract of `fuse/file_system.ts`, each method in the
+ * module of its family.
+ *
+ * @module
+ */
+
+import type { PassthroughConfig } from "../config.ts";
+import { FileSystem, type Negotiation } from "../fuse/file_system.ts";
+import type { Reply } from "../fuse/reply.ts";
+import type { Request } from "../fuse/request.ts";
+import type { Session } from "../fuse/session.ts";
+import { errnoName, type Status } from "../sys/errno.ts";
+import type { NativeMemory } from "../sys/native_memory.ts";
+import * as wire from "../wire/fuse.ts";
+import * as attributes from "./attributes.ts";
+import * as directories from "./directories.ts";
+import * as files from "./files.ts";
+import * as locks from "./locks.ts";
+import * as names from "./names.ts";
+import * as nodes from "./nodes.ts";
+import { Share } from "./share.ts";
+import * as xattrs from "./xattrs.ts";
+
+/** What is always good for a passthrough of a local directory, if the guest offers it. */
+const ALWAYS_WANTED = wire.FUSE_ASYNC_READ | wire.FUSE_PARALLEL_DIROPS | wire.FUSE_AUTO_INVAL_DATA |
+  wire.FUSE_ASYNC_DIO | wire.FUSE_HAS_IOCTL_DIR | wire.FUSE_ATOMIC_O_TRUNC |
+  // A symlink's target never changes, so a guest may always keep it.
+  wire.FUSE_CACHE_SYMLINKS;
+
+/** One per queue thread, over tables in shared memory. */
+export class PassthroughFs extends FileSystem {
+  readonly #share: Share;
+
+  /**
+   * Makes the calling thread a queue's thread (its working directory, umask and groups change), and opens the shared
+   * directory if no other queue has. Throws if that fails.
+   */
+  constructor(config: PassthroughConfig, state: NativeMemory) {
+    super();
+    this.#share = new Share(config, state);
+    this.#share.enterThread();
+    if (this.#share.inodes.acquire(wire.FUSE_ROOT_ID)) {
+      this.#share.inodes.release(wire.FUSE_ROOT_ID);
+      return;
+    }
+    const opened = this.#share.openRoot();
+    if (opened < 0) {
+      throw new Error(`Cannot open the shared directory "${config.sharedDir}": ${errnoName(opened)}`);
+    }
+  }
+
+  override attach(session: Session): void {
+    this.#share.session = session;
+  }
+
+  override get releases(): number {
+    return this.#share.locks.releases;
+  }
+
+  override init(negotiation: Negotiation): Status {
+    const { config } = this.#share;
+    let wanted = ALWAYS_WANTED;
+    let wanted2 = wire.FUSE2_CREATE_SUPP_GROUP | wire.FUSE2_ALLOW_IDMAP;
+    if (config.readdirplus) wanted |= wire.FUSE_DO_READDIRPLUS | wire.FUSE_READDIRPLUS_AUTO;
+    if (config.writeback) wanted |= wire.FUSE_WRITEBACK_CACHE;
+    if (config.announceSubmounts) wanted |= wire.FUSE_SUBMOUNTS;
+    if (config.killprivV2) wanted |= wire.FUSE_HANDLE_KILLPRIV_V2;
+    if (config.posixLocks) wanted |= wire.FUSE_POSIX_LOCKS;
+    if (config.flockLocks) wanted |= wire.FUSE_FLOCK_LOCKS;
+    if (config.posixAcl) {
+      const acl = wire.FUSE_POSIX_ACL | wire.FUSE_DONT_MASK | wire.FUSE_SETXATTR_EXT;
+      // ACLs need all three: the default ACL takes the umask's place, which only the host can decide.
+      if ((negotiation.offered & acl) === acl) wanted |= acl;
+    }
+    if (config.securityLabel) wanted2 |= wire.FUSE2_SECURITY_CTX;
+    if (config.allowMmap) wanted2 |= wire.FUSE2_DIRECT_IO_ALLOW_MMAP;
+    negotiation.wanted |= wanted;
+    negotiation.wanted2 |= wanted2;
+    return 0;
+  }
+
+  override destroy(): void {
+    const { handles, inodes } = this.#share;
+    handles.closeAll();
+    inodes.forgetAll();
+  }
+
+  override lookup(request: Request, reply: Reply): Status {
+    return names.lookup(this.#share, request, reply);
+  }
+
+  override forget(nodeid: number, count: number): void {
+    this.#share.inodes.forget(nodeid, count);
+  }
+
+  override getattr(request: Request, reply: Reply): Status {
+    return attributes.getattr(this.#share, request, reply);
+  }
+
+  override setattr(request: Request, reply: Reply): Status {
+    return attributes.setattr(this.#share, request, reply);
+  }
+
+  override statx(request: Request, reply: Reply): Status {
+    return attributes.statx(this.#share, request, reply);
+  }
+
+  override statfs(request: Request, reply: Reply): Status {
+    return attributes.statfs(this.#share, request, reply);
+  }
+
+  override readlink(request: Request, reply: Reply): Status {
+    return nodes.readlink(this.#share, request, reply);
+  }
+
+  override symlink(request: Request, reply: Reply): Status {
+    return nodes.symlink(this.#share, request, reply);
+  }
+
+  override mknod(request: Request, reply: Reply): Status {
+    return nodes.mknod(this.#share, request, reply);
+  }
+
+  override mkdir(request: Request, reply: Reply): Status {
+    return nodes.mkdir(this.#share, request, reply);
+  }
+
+  override unlink(request: Request): Status {
+    return nodes.unlink(this.#share, request);
+  }
+
+  override rmdir(request: Request): Status {
+    return nodes.rmdir(this.#share, request);
+  }
+
+  override rename(request: Request): Status {
+    return nodes.rename(this.#share, request);
+  }
+
+  override rename2(request: Request): Status {
+    return nodes.rename2(this.#share, request);
+  }
+
+  override link(request: Request, reply: Reply): Status {
+    return nodes.link(this.#share, request, reply);
+  }
+
+  override open(request: Request, reply: Reply): Status {
+    return files.open(this.#share, request, reply);
+  }
+
+  override create(request: Request, reply: Reply): Status {
+    return files.create(this.#share, request, reply);
+  }
+
+  override tmpfile(request: Request, reply: Reply): Status {
+    return files.tmpfile(this.#share, request, reply);
+  }
+
+  override read(request: Request, reply: Reply): Status {
+    return files.read(this.#share, request, reply);
+  }
+
+  override write(request: Request, reply: Reply): Status {
+    return files.write(this.#share, request, reply);
+  }
+
+  override release(request: Request): Status {
+    return files.release(this.#share, request);
+  }
+
+  override flush(request: Request): Status {
+    return files.flush(this.#share, request);
+  }
+
+  override fsync(request: Request): Status {
+    return files.fsync(this.#share, request);
+  }
+
+  override fallocate(request: Request): Status {
+    return files.fallocate(this.#share, request);
+  }
+
+  override lseek(request: Request, reply: Reply): Status {
+    return files.lseek(this.#share, request, reply);
+  }
+
+  override copyFileRange(request: Request, reply: Reply): Status {
+    return files.copyFileRange(this.#share, request, reply);
+  }
+
+  override copyFileRange64(request: Request, reply: Reply): Status {
+    return files.copyFileRange64(this.#share, request, reply);
+  }
+
+  override syncfs(request: Request): Status {
+    return files.syncfs(this.#share, request);
+  }
+
+  override opendir(request: Request, reply: Reply): Status {
+    return directories.opendir(this.#share, request, reply);
+  }
+
+  override readdir(request: Request, reply: Reply): Status {
+    return directories.readdir(this.#share, request, reply);
+  }
+
+  override readdirplus(request: Request, reply: Reply): Status {
+    return directories.readdirplus(this.#share, request, reply);
+  }
+
+  override releasedir(request: Request): Status {
+    return directories.releasedir(this.#share, request);
+  }
+
+  override fsyncdir(request: Request): Status {
+    return files.fsync(this.#share, request);
+  }
+
+  override setxattr(request: Request): Status {
+    return xattrs.setxattr(this.#share, request);
+  }
+
+  override getxattr(request: Request, reply: Reply): Status {
+    return xattrs.getxattr(this.#share, request, reply);
+  }
+
+  override listxattr(request: Request, reply: Reply): Status {
+    return xattrs.listxattr(this.#share, request, reply);
+  }
+
+  override removexattr(request: Request): Status {
+    return xattrs.removexattr(this.#share, request);
+  }
+
+  override getlk(request: Request, reply: Reply): Status {
+    return locks.getlk(this.#share, request, reply);
+  }
+
+  override setlk(request: Request): Status {
+    return locks.setlk(this.#share, request);
+  }
+
+  override setlkw(request: Request): Status {
+    return locks.setlkw(this.#share, request);
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The daemon: a socket, a device behind it, one front end after another.
+ *
+ * @module
+ */
+
+import type { Endpoint, ServeConfig } from "./config.ts";
+import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
+import type { FileSystemSource } from "./device/worker_messages.ts";
+import type { Log } from "./log.ts";
+import { SetupError } from "./setup_error.ts";
+import { raiseDescriptorLimit } from "./sys/rlimit.ts";
+import { acceptFrontend } from "./vhost_user/accept.ts";
+import { Backend } from "./vhost_user/backend.ts";
+import { openListener } from "./vhost_user/listener.ts";
+
+/** Descriptors asked for by default: Rust virtiofsd's number. */
+const NOFILE_DEFAULT = 1_000_000;
+
+/** What the daemon reports to, and what ends it. */
+export interface ServeHooks {
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Log a line per request and reply. */
+  readonly trace?: boolean;
+}
+
+/** A device to be served: {@linkcode ServeConfig} with any file system in it. */
+export interface DeviceConfig {
+  readonly endpoint: Endpoint;
+  readonly keepListening: boolean;
+  readonly tag: string | null;
+  readonly requestQueueCount: number;
+  readonly pollMicroseconds: number;
+  readonly fileSystem: FileSystemSource;
+}
+
+/** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
+export async function serve(config: ServeConfig, hooks: ServeHooks): Promise<void> {
+  if (config.rlimitNofile !== 0) {
+    const asked = config.rlimitNofile ?? Math.min(NOFILE_DEFAULT, descriptorMaximum());
+    const limit = raiseDescriptorLimit(asked);
+    if (limit < asked) {
+      hooks.log.warn(`The limit of open files is ${limit}; ${asked} were asked for`);
+    }
+  }
+  await serveDevice(
+    { ...config, fileSystem: { kind: "passthrough", config: config.passthrough } },
+    hooks,
+  );
+}
+
+/** The same for any file system. Throws {@linkcode SetupError} for what the operator has to mend. */
+export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Promise<void> {
+  const { log } = hooks;
+  const listener = openListener(config.endpoint);
+  const broken = Promise.withResolvers<never>();
+  broken.promise.catch(() => {});
+  try {
+    const device = await startDevice(config, hooks, (reason) => broken.reject(new Error(reason)));
+    try {
+      const backend = new Backend(device, log);
+      do {
+        log.info("Waiting for vhost-user socket connection...");
+        const socket = await Promise.race([acceptFrontend(listener.fd, hooks.signal), broken.promise]);
+        if (socket === null) break;
+        await Promise.race([backend.serve(socket, hooks.signal), broken.promise]);
+      } while (config.keepListening && !hooks.signal.aborted);
+    } finally {
+      await Promise.race([device.close(), broken.promise.catch(() => {})]);
+    }
+  } finally {
+    listener.close();
+  }
+}
+
+async function startDevice(
+  config: DeviceConfig,
+  hooks: ServeHooks,
+  failed: (reason: string) => void,
+): Promise<VirtioFsDevice> {
+  const { log } = hooks;
+  try {
+    return await VirtioFsDevice.start({
+      tag: config.tag,
+      requestQueueCount: config.requestQueueCount,
+      pollMicroseconds: config.pollMicroseconds,
+      trace: hooks.trace ?? false,
+      fileSystem: config.fileSystem,
+      log: (level, message) => log[level](message),
+      failed,
+    });
+  } catch (error) {
+    throw new SetupError((error as Error).message);
+  }
+}
+
+/** The most that the kernel lets any process ask for. */
+function descriptorMaximum(): number {
+  try {
+    return Number(Deno.readTextFileSync("/proc/sys/fs/nr_open"));
+  } catch {
+    return NOFILE_DEFAULT;
+  }
+}

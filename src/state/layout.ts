@@ -1,0 +1,136 @@
+/**
+ * The daemon's state memory: one memfd that holds every table that several threads share. It is flat numbers
+ * behind a versioned header, so that another process can map it read-only and look at a running daemon at no
+ * cost to it.
+ *
+ * The file is as large as its tables could ever become, and sparse: a page costs memory when it is first
+ * touched, so an idle daemon pays for a few pages, and nothing ever moves.
+ *
+ * @module
+ */
+
+/** "virtfsts" in little-endian bytes. */
+export const STATE_MAGIC_LO = 0x74726976;
+export const STATE_MAGIC_HI = 0x73747366;
+/** Increased whenever an offset below, or in one of the tables, changes its meaning. */
+export const STATE_LAYOUT_VERSION = 1;
+/** The memfd's name, by which it is found in /proc/PID/fd. */
+export const STATE_MEMORY_NAME = "virtiofsd-ts-state";
+
+/** Most inodes known at a time. 16 Mi × 128 bytes is 2 GiB of address space, of which touched pages are paid. */
+export const INODE_COUNT_MAX = 1 << 24;
+/** Most open files and directories at a time. */
+export const HANDLE_COUNT_MAX = 1 << 20;
+/** Most (file, lock owner) pairs that hold or wait for a POSIX lock on the host. */
+export const LOCK_OWNER_COUNT_MAX = 1 << 16;
+/** Most mounts under the shared directory whose inodes can be held by file handle. */
+export const MOUNT_COUNT_MAX = 1024;
+/** A power of two. */
+export const DIRECTORY_MUTEX_COUNT = 64;
+/** Most request queues. */
+export const QUEUE_COUNT_MAX = 64;
+
+/** The header page. */
+export const STATE_HEADER = {
+  MAGIC_LO: 0,
+  MAGIC_HI: 4,
+  LAYOUT_VERSION: 8,
+  PID: 12,
+  INODE_MUTEX: 16,
+  HANDLE_MUTEX: 20,
+  LOCK_MUTEX: 24,
+  MOUNT_MUTEX: 28,
+  /** Inode table: next never-used slot, head of the free list, slots in use, log2 of the hash size. */
+  INODE_FRESH: 32,
+  INODE_FREE: 36,
+  INODE_USED: 40,
+  INODE_HASH_BITS: 44,
+  /** Descriptors that the inode table holds. */
+  INODE_FDS: 48,
+  /** Handle table: the same. */
+  HANDLE_FRESH: 64,
+  HANDLE_FREE: 68,
+  HANDLE_USED: 72,
+  /** Lock owners in use; and a count of releases, which makes waiting requests try again. */
+  LOCK_FRESH: 80,
+  LOCK_FREE: 84,
+  LOCK_USED: 88,
+  LOCK_RELEASES: 92,
+  MOUNT_USED: 96,
+  /** What INIT agreed on, see `fuse/session.ts`. */
+  SESSION: 128,
+  /** Mutexes of directory positions; handle slots share them by number. */
+  DIRECTORY_MUTEXES: 1024,
+  SIZE: 4096,
+} as const;
+
+/** One known inode: slot number = nodeid. */
+export const INODE_SLOT = {
+  DEV_LO: 0,
+  DEV_HI: 4,
+  INO_LO: 8,
+  INO_HI: 12,
+  MOUNT_ID: 16,
+  /** Increased each time the slot is given to another inode. */
+  GENERATION: 20,
+  /** 0 = free; otherwise 1 for being known to the guest, plus 1 for each request that uses it now. */
+  REFERENCES: 24,
+  /** O_PATH descriptor, or -1: held by file handle. */
+  FD: 28,
+  LOOKUPS_LO: 32,
+  LOOKUPS_HI: 36,
+  /** Next slot in the hash chain or the free list. */
+  NEXT: 40,
+  MODE: 44,
+  FLAGS: 48,
+  VERSION_SLOT: 52,
+  /** First of the inode's lock owners, 0 = none. */
+  LOCKS: 56,
+  HANDLE_TYPE: 60,
+  HANDLE_SIZE: 64,
+  HANDLE: 68,
+  /** Bytes of file handle that fit; larger ones are held by descriptor. ext4 needs 8, xfs 12, btrfs 40, overlay 48. */
+  HANDLE_SIZE_MAX: 60,
+  SIZE: 128,
+} as const;
+/** The slot is in the hash: its (dev, ino) can be found. Off once the host reused the number. */
+export const INODE_FLAG_HASHED = 1;
+
+/** One open file or directory: slot number = low half of fh. */
+export const HANDLE_SLOT = {
+  /** 0 = free; otherwise 1 for being open, plus 1 for each request that uses it now. */
+  REFERENCES: 0,
+  FD: 4,
+  NODEID: 8,
+  FLAGS: 12,
+  /** High half of fh: a stale or forged fh does not find another file. */
+  GENERATION: 16,
+  NEXT: 20,
+  /** Directories: where the descriptor's own position stands, as the cookie it was reached by. */
+  CURSOR_LO: 24,
+  CURSOR_HI: 28,
+  SIZE: 64,
+} as const;
+
+/** One owner of POSIX locks on one inode: a descriptor of its own, so that the host tells owners apart (OFD locks). */
+export const LOCK_SLOT = {
+  OWNER_LO: 0,
+  OWNER_HI: 4,
+  FD: 8,
+  NEXT: 12,
+  SIZE: 16,
+} as const;
+
+/** One mount: a descriptor on it that open_by_handle_at takes. */
+export const MOUNT_SLOT = { MOUNT_ID: 0, FD: 4, SIZE: 8 } as const;
+
+/** Where each table starts. The hash is sized for the most inodes; only its first 2^INODE_HASH_BITS words are used. */
+export const MOUNT_TABLE_OFFSET = STATE_HEADER.SIZE;
+export const LOCK_TABLE_OFFSET = MOUNT_TABLE_OFFSET + MOUNT_COUNT_MAX * MOUNT_SLOT.SIZE;
+export const HANDLE_TABLE_OFFSET = LOCK_TABLE_OFFSET + LOCK_OWNER_COUNT_MAX * LOCK_SLOT.SIZE;
+export const INODE_HASH_OFFSET = HANDLE_TABLE_OFFSET + HANDLE_COUNT_MAX * HANDLE_SLOT.SIZE;
+export const INODE_TABLE_OFFSET = INODE_HASH_OFFSET + INODE_COUNT_MAX * 4;
+/** Counters of each queue and opcode, see `counters.ts`. */
+export const COUNTERS_OFFSET = INODE_TABLE_OFFSET + INODE_COUNT_MAX * INODE_SLOT.SIZE;
+export const COUNTERS_QUEUE_SIZE = 32768;
+export const STATE_SIZE = COUNTERS_OFFSET + QUEUE_COUNT_MAX * COUNTERS_QUEUE_SIZE;

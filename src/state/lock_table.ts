@@ -1,0 +1,131 @@
+/**
+ * Owners of POSIX locks on the host. The host knows only this process, so each (inode, lock owner of the guest)
+ * gets an open file description of its own and locks with OFD locks (fcntl(2), F_OFD_SETLK), which
+ * conflict between descriptions as POSIX locks do between processes.
+ *
+ * @module
+ */
+
+import { libc } from "../sys/libc.ts";
+import type { NativeMemory } from "../sys/native_memory.ts";
+import { LOCK_OWNER_COUNT_MAX, LOCK_SLOT, LOCK_TABLE_OFFSET, STATE_HEADER } from "./layout.ts";
+import { Mutex } from "./mutex.ts";
+
+const TABLE = LOCK_TABLE_OFFSET >>> 2;
+const SLOT_WORDS = LOCK_SLOT.SIZE >>> 2;
+const OWNER_LO = LOCK_SLOT.OWNER_LO >>> 2;
+const OWNER_HI = LOCK_SLOT.OWNER_HI >>> 2;
+const FD = LOCK_SLOT.FD >>> 2;
+const NEXT = LOCK_SLOT.NEXT >>> 2;
+const FRESH = STATE_HEADER.LOCK_FRESH >>> 2;
+const FREE = STATE_HEADER.LOCK_FREE >>> 2;
+const USED = STATE_HEADER.LOCK_USED >>> 2;
+const RELEASES = STATE_HEADER.LOCK_RELEASES >>> 2;
+
+/** The list head of an inode, kept in its slot. */
+export interface LockListHead {
+  firstLock(nodeid: number): number;
+  setFirstLock(nodeid: number, lock: number): void;
+}
+
+/** The table, seen by one thread. The caller holds {@linkcode LockTable.mutex} around all but `countRelease`. */
+export class LockTable {
+  readonly #u32: Uint32Array;
+  readonly #i32: Int32Array;
+  readonly mutex: Mutex;
+
+  constructor(memory: NativeMemory) {
+    this.#u32 = memory.u32;
+    this.#i32 = memory.i32;
+    this.mutex = new Mutex(memory, STATE_HEADER.LOCK_MUTEX);
+    this.mutex.lock();
+    if (this.#u32[FRESH] === 0) this.#u32[FRESH] = 1;
+    this.mutex.unlock();
+  }
+
+  /** Owners that have a descriptor now. */
+  get count(): number {
+    return Atomics.load(this.#u32, USED);
+  }
+
+  /** How often a lock may have become free; waiting requests try again when it moved. */
+  get releases(): number {
+    return Atomics.load(this.#u32, RELEASES);
+  }
+
+  countRelease(): void {
+    Atomics.add(this.#u32, RELEASES, 1);
+  }
+
+  /** The owner's descriptor, or -1. */
+  find(list: LockListHead, nodeid: number, ownerLo: number, ownerHi: number): number {
+    let slot = list.firstLock(nodeid);
+    while (slot !== 0) {
+      const word = TABLE + slot * SLOT_WORDS;
+      if (this.#u32[word + OWNER_LO] === ownerLo && this.#u32[word + OWNER_HI] === ownerHi) {
+        return this.#i32[word + FD]!;
+      }
+      slot = this.#u32[word + NEXT]!;
+    }
+    return -1;
+  }
+
+  /** Gives the owner a descriptor; false if the table is full (the caller keeps `fd`). */
+  insert(list: LockListHead, nodeid: number, ownerLo: number, ownerHi: number, fd: number): boolean {
+    let slot = this.#u32[FREE]!;
+    if (slot !== 0) {
+      this.#u32[FREE] = this.#u32[TABLE + slot * SLOT_WORDS + NEXT]!;
+    } else if (this.#u32[FRESH]! < LOCK_OWNER_COUNT_MAX) {
+      slot = this.#u32[FRESH]!;
+      this.#u32[FRESH] = slot + 1;
+    } else {
+      return false;
+    }
+    const word = TABLE + slot * SLOT_WORDS;
+    this.#u32[word + OWNER_LO] = ownerLo;
+    this.#u32[word + OWNER_HI] = ownerHi;
+    this.#i32[word + FD] = fd;
+    this.#u32[word + NEXT] = list.firstLock(nodeid);
+    list.setFirstLock(nodeid, slot);
+    Atomics.add(this.#u32, USED, 1);
+    return true;
+  }
+
+  /** Drops an owner and with it all its locks on the inode. */
+  remove(list: LockListHead, nodeid: number, ownerLo: number, ownerHi: number): void {
+    let slot = list.firstLock(nodeid);
+    let previous = 0;
+    while (slot !== 0) {
+      const word = TABLE + slot * SLOT_WORDS;
+      const next = this.#u32[word + NEXT]!;
+      if (this.#u32[word + OWNER_LO] === ownerLo && this.#u32[word + OWNER_HI] === ownerHi) {
+        if (previous === 0) list.setFirstLock(nodeid, next);
+        else this.#u32[TABLE + previous * SLOT_WORDS + NEXT] = next;
+        this.#free(slot);
+        return;
+      }
+      previous = slot;
+      slot = next;
+    }
+  }
+
+  /** Drops a whole list, when its inode goes. */
+  removeList(firstLock: number): void {
+    let slot = firstLock;
+    while (slot !== 0) {
+      const next = this.#u32[TABLE + slot * SLOT_WORDS + NEXT]!;
+      this.#free(slot);
+      slot = next;
+    }
+  }
+
+  #free(slot: number): void {
+    const word = TABLE + slot * SLOT_WORDS;
+    libc.close(this.#i32[word + FD]!);
+    this.#i32[word + FD] = -1;
+    this.#u32[word + NEXT] = this.#u32[FREE]!;
+    this.#u32[FREE] = slot;
+    Atomics.sub(this.#u32, USED, 1);
+    this.countRelease();
+  }
+}

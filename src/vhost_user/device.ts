@@ -1,0 +1,51 @@
+/**
+ * What the vhost-user back end asks of a device. `device/` implements it; this layer knows messages and
+ * descriptors, and nothing of what the queues carry.
+ *
+ * All calls come from the main thread, one after another: the back end awaits each before it reads the
+ * next message, so that a reply means "done".
+ *
+ * @module
+ */
+
+import type { RegionAddresses } from "../memory/guest_memory.ts";
+
+/** A queue as the front end set it up, ready to run. */
+export interface QueueSetup {
+  readonly index: number;
+  readonly size: number;
+  /** Front-end addresses (vhost-user: SET_VRING_ADDR). */
+  readonly descriptors: number;
+  readonly avail: number;
+  readonly used: number;
+  /** vhost-user: SET_VRING_BASE */
+  readonly base: number;
+  readonly eventIdx: boolean;
+  /** eventfd that the driver kicks; -1 = none was given (the queue is polled). The back end keeps it open until the queue is stopped. */
+  readonly kickFd: number;
+  /** eventfd that tells the driver of used buffers; -1 = the driver polls. */
+  readonly callFd: number;
+}
+
+/** The device behind the back end. */
+export interface VhostUserDevice {
+  /** Number of queues, hiprio included. */
+  readonly queueCount: number;
+  /** Virtio feature bits offered to the driver, without VHOST_USER_F_PROTOCOL_FEATURES. */
+  readonly features: bigint;
+  /** Device configuration space, or null if the front end has to make it up itself (no `--tag`). */
+  readonly config: Uint8Array | null;
+  /**
+   * Replaces the guest's memory. Running queues are paused, given the new regions, and resumed; when the promise
+   * resolves no thread uses a region that is not in `regions`, so it may be unmapped.
+   */
+  setMemory(regions: readonly RegionAddresses[]): Promise<void>;
+  /** Starts a queue. Resolves with null, or with the reason why it cannot run (its rings lie outside memory, …). */
+  startQueue(setup: QueueSetup): Promise<string | null>;
+  /** Stops a queue; resolves with its next avail index (the answer to vhost-user: GET_VRING_BASE) when no request of it is in progress. */
+  stopQueue(index: number): Promise<number>;
+  /** Replaces the notification eventfd of a running queue. When it resolves the old one is not used any more. */
+  setCallFd(index: number, callFd: number): Promise<void>;
+  /** Drops the guest's session: after a disconnect or vhost-user: RESET_DEVICE, when all queues are stopped. */
+  reset(): Promise<void>;
+}

@@ -1,0 +1,106 @@
+/**
+ * What one front end has negotiated and handed over: everything that its connection owns.
+ *
+ * @module
+ */
+
+import type { OwnedFd } from "../sys/fd.ts";
+import { VHOST_USER_F_PROTOCOL_FEATURES } from "../wire/virtio_ring.ts";
+import type { VhostUserDevice } from "./device.ts";
+import { RequestError } from "./errors.ts";
+import { offeredFeatures, offeredProtocolFeatures, protocolFeatureNames } from "./features.ts";
+import { MemoryTable } from "./memory_table.ts";
+import { Vring } from "./vring.ts";
+
+/** The state of a connection, from the front end's first message to its last. */
+export class Session {
+  readonly device: VhostUserDevice;
+  readonly memory: MemoryTable;
+  readonly #vrings: readonly Vring[];
+  #features = 0n;
+  #protocolFeatures = 0n;
+  #backendChannel: OwnedFd | null = null;
+
+  constructor(device: VhostUserDevice) {
+    this.device = device;
+    this.memory = new MemoryTable(device);
+    this.#vrings = Array.from(
+      { length: device.queueCount },
+      (_, index) => new Vring(index, device),
+    );
+  }
+
+  get protocolFeatures(): bigint {
+    return this.#protocolFeatures;
+  }
+
+  /** The socket for messages of ours (vhost-user: SET_BACKEND_REQ_FD), or null. The session's. */
+  get backendChannel(): OwnedFd | null {
+    return this.#backendChannel;
+  }
+
+  /** The ring of this index, which came from a message. */
+  vring(index: number): Vring {
+    const vring = this.#vrings[index];
+    if (vring === undefined) {
+      throw new RequestError(`there is no ring ${index}, only ${this.#vrings.length} of them`);
+    }
+    return vring;
+  }
+
+  /** vhost-user: SET_FEATURES */
+  async setFeatures(features: bigint): Promise<void> {
+    const excess = features & ~offeredFeatures(this.device);
+    if (excess !== 0n) {
+      throw new RequestError(`features 0x${excess.toString(16)} were never offered`);
+    }
+    const before = this.#features;
+    this.#features = features;
+    try {
+      for (const vring of this.#vrings) await vring.setFeatures(features);
+    } catch (error) {
+      this.#features = before;
+      for (const vring of this.#vrings) await vring.setFeatures(before);
+      throw error;
+    }
+  }
+
+  /** vhost-user: SET_PROTOCOL_FEATURES */
+  setProtocolFeatures(features: bigint): void {
+    const excess = features & ~offeredProtocolFeatures(this.device);
+    if (excess !== 0n) {
+      throw new RequestError(
+        `protocol features ${protocolFeatureNames(excess)} were never offered`,
+      );
+    }
+    this.#protocolFeatures = features;
+  }
+
+  /** vhost-user: SET_BACKEND_REQ_FD. The descriptor is the session's. */
+  setBackendChannel(fd: OwnedFd): void {
+    this.#backendChannel?.close();
+    this.#backendChannel = fd;
+  }
+
+  /**
+   * vhost-user: RESET_DEVICE. The guest's part goes: rings, session, features of the driver. What the front end and
+   * we agreed on between us stays, and so does the memory, which is the machine's and not the device's.
+   */
+  async reset(): Promise<void> {
+    for (const vring of this.#vrings) await vring.reset();
+    await this.device.reset();
+    await this.setFeatures(this.#features & (1n << BigInt(VHOST_USER_F_PROTOCOL_FEATURES)));
+  }
+
+  /** The end: queues stopped, the guest's session dropped, memory unmapped, descriptors closed. */
+  async close(): Promise<void> {
+    try {
+      for (const vring of this.#vrings) await vring.close();
+      await this.device.reset();
+      await this.memory.clear();
+    } finally {
+      this.#backendChannel?.close();
+      this.#backendChannel = null;
+    }
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * One request's buffers: a descriptor chain as two byte streams, what the device reads and what it writes.
+ * Descriptor boundaries carry no meaning (virtio 1.3, 2.7.4), so users name bytes by their offset in a
+ * stream.
+ *
+ * One object per queue, loaded again for each request: nothing is allocated.
+ *
+ * @module
+ */
+
+import { assert } from "../assert.ts";
+import { copyBytes } from "../memory/copy.ts";
+import type { GuestMemory, GuestRegion } from "../memory/guest_memory.ts";
+import { NativeMemory } from "../sys/native_memory.ts";
+import { IOV_MAX, IOVEC } from "../wire/linux.ts";
+import { VIRTQ_SIZE_MAX } from "../wire/virtio_ring.ts";
+
+/** Pieces of host memory in one chain: a descriptor each, a few more where one crosses into the next region. */
+export const SEGMENT_COUNT_MAX = VIRTQ_SIZE_MAX + 64;
+
+/** Bytes in each direction; beyond any request (1 MiB of data), below what an i32 result can say. */
+const STREAM_SIZE_MAX = 1 << 30;
+
+/** The loaded chain. */
+export class Chain {
+  /** Index of the first descriptor: what goes into the used ring. */
+  head = 0;
+  /** Bytes the device may read, and write. */
+  readableSize = 0;
+  writableSize = 0;
+  /** iovec array filled by {@linkcode readable} and {@linkcode writable}, for preadv and pwritev. */
+  readonly iovecPointer: Deno.PointerObject;
+  /** Bytes covered by the array. */
+  iovecSize = 0;
+
+  readonly #iovecs: NativeMemory;
+  readonly #regions: GuestRegion[] = [];
+  readonly #offsets = new Float64Array(SEGMENT_COUNT_MAX);
+  readonly #sizes = new Uint32Array(SEGMENT_COUNT_MAX);
+  #readableCount = 0;
+  #count = 0;
+
+  constructor() {
+    this.#iovecs = NativeMemory.allocate(IOV_MAX * IOVEC.SIZE);
+    this.iovecPointer = this.#iovecs.pointerAt(0);
+  }
+
+  clear(head: number): void {
+    this.head = head;
+    this.readableSize = 0;
+    this.writableSize = 0;
+    this.#readableCount = 0;
+    this.#count = 0;
+  }
+
+  /**
+   * Adds a descriptor's buffer. False if it lies outside the guest's memory, if it is readable after a writable
+   * one (virtio 1.3, 2.7.4.2), or if the chain is longer than any driver makes.
+   */
+  add(memory: GuestMemory, guestAddress: number, size: number, writable: boolean): boolean {
+    let address = guestAddress;
+    let left = size;
+    if (!writable && this.#count !== this.#readableCount) return false;
+    while (left > 0) {
+      const region = memory.regionOf(address);
+      if (region === null || this.#count >= SEGMENT_COUNT_MAX) return false;
+      const offset = address - region.guestAddress;
+      const here = Math.min(left, region.size - offset);
+      this.#regions[this.#count] = region;
+      this.#offsets[this.#count] = offset;
+      this.#sizes[this.#count] = here;
+      this.#count++;
+      address += here;
+      left -= here;
+    }
+    if (writable) {
+      this.writableSize += size;
+    } else {
+      this.#readableCount = this.#count;
+      this.readableSize += size;
+    }
+    return this.readableSize <= STREAM_SIZE_MAX && this.writableSize <= STREAM_SIZE_MAX;
+  }
+
+  /** Copies readable bytes from `offset` into `target`. */
+  copyIn(offset: number, target: NativeMemory, targetOffset: number, size: number): void {
+    assert(offset + size <= this.readableSize, "offset + size <= readableSize");
+    let skip = offset;
+    let to = targetOffset;
+    let left = size;
+    for (let i = 0; left > 0; i++) {
+      const length = this.#sizes[i]!;
+      if (skip >= length) {
+        skip -= length;
+        continue;
+      }
+      const here = Math.min(left, length - skip);
+      copyBytes(this.#regions[i]!.bytes, this.#offsets[i]! + skip, target, to, here);
+      skip = 0;
+      to += here;
+      left -= here;
+    }
+  }
+
+  /** Copies `source` into the writable bytes from `offset`. */
+  copyOut(offset: number, source: NativeMemory, sourceOffset: number, size: number): void {
+    assert(offset + size <= this.writableSize, "offset + size <= writableSize");
+    let skip = offset;
+    let from = sourceOffset;
+    let left = size;
+    for (let i = this.#readableCount; left > 0; i++) {
+      const length = this.#sizes[i]!;
+      if (skip >= length) {
+        skip -= length;
+        continue;
+      }
+      const here = Math.min(left, length - skip);
+      copyBytes(source, from, this.#regions[i]!.bytes, this.#offsets[i]! + skip, here);
+      skip = 0;
+      from += here;
+      left -= here;
+    }
+  }
+
+  /** Fills the iovec array with readable bytes from `offset`, at most `size`; returns the number of vectors. */
+  readable(offset: number, size: number): number {
+    return this.#fill(0, this.#readableCount, offset, size);
+  }
+
+  /** Fills the iovec array with writable bytes from `offset`, at most `size`; returns the number of vectors. */
+  writable(offset: number, size: number): number {
+    return this.#fill(this.#readableCount, this.#count, offset, size);
+  }
+
+  #fill(first: number, end: number, offset: number, size: number): number {
+    const iovecs = this.#iovecs;
+    let skip = offset;
+    let left = size;
+    let count = 0;
+    let expected = -1;
+    for (let i = first; i < end && left > 0; i++) {
+      const length = this.#sizes[i]!;
+      if (skip >= length) {
+        skip -= length;
+        continue;
+      }
+      const here = Math.min(left, length - skip);
+      const address = this.#regions[i]!.hostAddress + this.#offsets[i]! + skip;
+      if (address === expected) {
+        // Guests hand out consecutive pages as separate descriptors: one vector serves both.
+        const last = (count - 1) * IOVEC.SIZE + IOVEC.LEN;
+        iovecs.setU64(last, iovecs.u64(last) + here);
+      } else {
+        if (count === IOV_MAX) break;
+        iovecs.setU64(count * IOVEC.SIZE + IOVEC.BASE, address);
+        iovecs.setU64(count * IOVEC.SIZE + IOVEC.LEN, here);
+        count++;
+      }
+      expected = address + here;
+      skip = 0;
+      left -= here;
+    }
+    this.iovecSize = size - left;
+    return count;
+  }
+}

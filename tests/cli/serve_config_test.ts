@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import { rewriteCompatOptions } from "../../src/cli/compat_options.ts";
+import { UsageError } from "../../src/cli/exit.ts";
+import { isolationWarnings, refuseUnsupported, serveConfig } from "../../src/cli/serve_config.ts";
+import { parseServeOptions } from "../../src/cli/serve_options.ts";
+import { PASSTHROUGH_DEFAULTS, type ServeConfig } from "../../src/config.ts";
+import { SetupError } from "../../src/setup_error.ts";
+
+function options(...args: string[]) {
+  const rewritten = rewriteCompatOptions(args);
+  assert.equal(rewritten.error, null);
+  return parseServeOptions(rewritten.args);
+}
+
+function config(...args: string[]): ServeConfig {
+  return serveConfig(options("--shared-dir", "/srv", "--socket-path", "/run/s", ...args));
+}
+
+Deno.test("serveConfig() has the documented defaults", () => {
+  assert.deepEqual(config(), {
+    endpoint: { kind: "path", path: "/run/s", group: null },
+    keepListening: false,
+    tag: null,
+    requestQueueCount: 1,
+    pollMicroseconds: 0,
+    rlimitNofile: null,
+    passthrough: { sharedDir: "/srv", ...PASSTHROUGH_DEFAULTS },
+  });
+});
+
+Deno.test("serveConfig() takes every option of the file system", () => {
+  const { passthrough } = config(
+    ...["--cache", "metadata", "--timeout", "2.5", "--negative-timeout=0", "--writeback"],
+    ...["--allow-mmap", "--allow-direct-io", "--readonly", "--xattr", "--posix-acl=always"],
+    ...["--security-label=auto", "--no-readdirplus", "--no-announce-submounts"],
+    ...["--killpriv-v2", "--posix-lock", "--flock", "--inode-file-handles=mandatory"],
+    ...["--preserve-noatime"],
+  );
+  assert.deepEqual(passthrough, {
+    sharedDir: "/srv",
+    cache: "metadata",
+    timeoutSeconds: 2.5,
+    negativeTimeoutSeconds: 0,
+    writeback: true,
+    allowMmap: true,
+    allowDirectIo: true,
+    readonly: true,
+    xattr: true,
+    posixAcl: true,
+    securityLabel: true,
+    readdirplus: false,
+    announceSubmounts: false,
+    killprivV2: true,
+    posixLocks: true,
+    flockLocks: true,
+    inodeFileHandles: "mandatory",
+    preserveNoatime: true,
+  });
+});
+
+Deno.test("serveConfig() takes every option of the daemon", () => {
+  const found = config(
+    ...["--tag", "data", "--keep-listening", "--num-request-queues", "4", "--poll-us", "50"],
+    ...["--rlimit-nofile=0", "--thread-pool-size=8", "--socket-group", "kvm", "-f"],
+  );
+  assert.deepEqual({ ...found, passthrough: null }, {
+    endpoint: { kind: "path", path: "/run/s", group: "kvm" },
+    keepListening: true,
+    tag: "data",
+    requestQueueCount: 4,
+    pollMicroseconds: 50,
+    rlimitNofile: 0,
+    passthrough: null,
+  });
+});
+
+Deno.test("serveConfig() knows the older spellings", () => {
+  assert.equal(config("--cache=none").passthrough.cache, "never");
+  assert.equal(config("--cache", "none").passthrough.cache, "never");
+  assert.equal(config("-o", "cache=none").passthrough.cache, "never");
+  assert.equal(config("--inode-file-handles=fallback").passthrough.inodeFileHandles, "prefer");
+  assert.deepEqual(serveConfig(options("--shared-dir=/s", "--socket=/r")).endpoint, {
+    kind: "path",
+    path: "/r",
+    group: null,
+  });
+});
+
+Deno.test("serveConfig() has ACLs and labels imply extended attributes", () => {
+  assert.equal(config("--posix-acl").passthrough.xattr, true);
+  assert.equal(config("--posix-acl").passthrough.posixAcl, true);
+  assert.equal(config("--security-label").passthrough.xattr, true);
+  assert.equal(config("--posix-acl=never").passthrough.xattr, false);
+  assert.equal(config("--posix-acl=never").passthrough.posixAcl, false);
+});
+
+Deno.test("serveConfig() lets the last of several win", () => {
+  assert.equal(config("--cache", "auto", "--cache", "never").passthrough.cache, "never");
+  assert.equal(config("--cache", "auto", "-o", "cache=always").passthrough.cache, "always");
+  assert.equal(config("--xattr", "--xattr").passthrough.xattr, true);
+  assert.equal(
+    config("--announce-submounts", "--no-announce-submounts").passthrough.announceSubmounts,
+    false,
+  );
+  assert.equal(config("--killpriv-v2", "-o", "no_killpriv_v2").passthrough.killprivV2, false);
+});
+
+const MISUSES: readonly (readonly string[])[] = [
+  [],
+  ["--shared-dir=/s"],
+  ["--socket-path=/r"],
+  ["--shared-dir=/s", "--fd=3", "--socket-path=/r"],
+  ["--shared-dir=/s", "--fd=3", "--socket-group=kvm"],
+  ["--shared-dir=/s", "--fd=-1"],
+  ["--shared-dir=/s", "--fd=x"],
+  ["--shared-dir=/s", "--socket-path=/r", "--cache=sometimes"],
+  ["--shared-dir=/s", "--socket-path=/r", "--timeout=-1"],
+  ["--shared-dir=/s", "--socket-path=/r", "--log-level=loud"],
+  ["--shared-dir=/s", "--socket-path=/r", "--sandbox=jail"],
+  ["--shared-dir=/s", "--socket-path=/r", "--seccomp=maybe"],
+  ["--shared-dir=/s", "--socket-path=/r", "--tag="],
+  ["--shared-dir=/s", "--socket-path=/r", `--tag=${"x".repeat(37)}`],
+  ["--shared-dir=/s", "--socket-path=/r", `--tag=${"ä".repeat(19)}`],
+  ["--shared-dir=/s", "--socket-path=/r", "--num-request-queues=0"],
+  ["--shared-dir=/s", "--socket-path=/r", "--xattr=yes"],
+  ["--shared-dir=/s", "--socket-path=/r", "--cache"],
+  ["--shared-dir=/s", "--socket-path=/r", "surplus"],
+];
+
+for (const args of MISUSES) {
+  Deno.test(`serveConfig() throws a UsageError for: ${args.join(" ")}`, () => {
+    assert.throws(() => serveConfig(options(...args)), UsageError);
+  });
+}
+
+Deno.test("serveConfig() takes a tag of 36 bytes", () => {
+  assert.equal(config(`--tag=${"ä".repeat(18)}`).tag, "ä".repeat(18));
+});
+
+Deno.test("isolationWarnings() is silent where nothing is asked for", () => {
+  assert.deepEqual(isolationWarnings(options()), []);
+  assert.deepEqual(isolationWarnings(options("--sandbox=none", "--seccomp=none")), []);
+});
+
+Deno.test("isolationWarnings() has one line for each kind of protection", () => {
+  for (const args of ["--sandbox=namespace", "--sandbox=chroot", "--modcaps=-chown"]) {
+    assert.equal(isolationWarnings(options(args)).length, 1, args);
+  }
+  for (const action of ["kill", "log", "trap"]) {
+    assert.equal(isolationWarnings(options(`--seccomp=${action}`)).length, 1, action);
+  }
+  assert.equal(
+    isolationWarnings(options("--sandbox=chroot", "--seccomp=kill", "--modcaps=+mknod")).length,
+    3,
+  );
+});
+
+const REFUSED: readonly string[] = [
+  "--uid-map=:0:100000:65536:",
+  "--gid-map=:0:100000:65536:",
+  "--translate-uid=map:0:1000:1",
+  "--translate-gid=squash-guest:0:1000:4294967295",
+  "--xattrmap=:map::user.virtiofs.:",
+  "--migration-mode=find-paths",
+  "--migration-on-error=abort",
+  "--migration-verify-handles",
+  "--migration-confirm-paths",
+];
+
+for (const arg of REFUSED) {
+  Deno.test(`refuseUnsupported() refuses ${arg}`, () => {
+    const name = arg.split("=", 1)[0] ?? "";
+    assert.throws(
+      () => refuseUnsupported(options(arg)),
+      (error) => error instanceof SetupError && error.message.startsWith(`${name} `),
+    );
+  });
+}

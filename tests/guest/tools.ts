@@ -1,0 +1,72 @@
+/**
+ * Finds the programs that real guests need: kernels, emulators, a static busybox. Nothing is installed
+ * here; what is missing is said in one sentence.
+ *
+ * - `VIRTIOFSD_TS_GUEST_ROOT`: a directory tree (a newer distribution, say) that holds `usr/bin/linux.uml`, its
+ *   modules, QEMU and a kernel; they are then run inside it with chroot(8).
+ * - `VIRTIOFSD_TS_QEMU`, `VIRTIOFSD_TS_KERNEL`: QEMU and the kernel image for it, named one by one.
+ * - `VIRTIOFSD_TS_REQUIRE_GUEST=1`: what is missing is a failure, not a reason to leave tests out.
+ *
+ * @module
+ */
+
+/** The chroot that holds the guest tools, or "" for this system itself. */
+export const guestRoot = (Deno.env.get("VIRTIOFSD_TS_GUEST_ROOT") ?? "").replace(/\/+$/, "");
+
+/** True if a guest suite that cannot run has to fail. */
+export const isGuestRequired = Deno.env.get("VIRTIOFSD_TS_REQUIRE_GUEST") === "1";
+
+/** True if a path exists. */
+export function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The first of some paths that exists, or null. */
+export function firstExisting(paths: readonly string[]): string | null {
+  return paths.find(exists) ?? null;
+}
+
+/** A static busybox for the guest's init. */
+export function findBusybox(): string | null {
+  return firstExisting(["/bin/busybox", "/usr/bin/busybox", `${guestRoot}/usr/bin/busybox`]);
+}
+
+/** Why no User Mode Linux guest can run here, or null if one can. */
+export function umlObstacle(): string | null {
+  if (Deno.build.arch !== "x86_64" || Deno.build.os !== "linux") {
+    return "User Mode Linux exists for x86-64 Linux only";
+  }
+  if (Deno.uid() !== 0) return "the guest suite needs root (files of several users)";
+  if (!exists(`${guestRoot}/usr/bin/linux.uml`)) {
+    return "linux.uml is not installed (Debian package user-mode-linux)";
+  }
+  if (findBusybox() === null) return "busybox is not installed (Debian package busybox-static)";
+  return null;
+}
+
+/**
+ * The command that runs a program from `guestRoot`. In a chroot the host's whole file system is to be seen under
+ * `hostPrefix`; the mount for that is made in a private mount namespace and goes with the process.
+ */
+export function guestCommand(
+  program: string,
+  args: readonly string[],
+): { command: string; args: string[]; hostPrefix: string } {
+  if (guestRoot === "") return { command: program, args: [...args], hostPrefix: "" };
+  const script =
+    'mkdir -p "$0/host" && mount --rbind / "$0/host" && mount -t proc proc "$0/proc" && ' +
+    'exec chroot "$0" "$@"';
+  return {
+    command: "unshare",
+    args: ["--mount", "sh", "-c", script, guestRoot, program, ...args],
+    hostPrefix: "/host",
+  };
+}
+
+/** Where the host's root is seen by a program started with `guestCommand()`. */
+export const hostPrefix = guestRoot === "" ? "" : "/host";
