@@ -62,7 +62,10 @@ export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Prom
       const backend = new Backend(device, log);
       do {
         log.info("Waiting for vhost-user socket connection...");
-        const socket = await Promise.race([acceptFrontend(listener.fd, hooks.signal), broken.promise]);
+        const socket = await Promise.race([
+          acceptFrontend(listener.fd, hooks.signal),
+          broken.promise,
+        ]);
         if (socket === null) break;
         await Promise.race([backend.serve(socket, hooks.signal), broken.promise]);
       } while (config.keepListening && !hooks.signal.aborted);

@@ -49,7 +49,9 @@ export class VirtioFsDevice implements VhostUserDevice {
 
   private constructor(options: DeviceOptions, state: StateMemory, threads: QueueThread[]) {
     this.queueCount = FIRST_REQUEST_QUEUE + options.requestQueueCount;
-    this.config = options.tag === null ? null : deviceConfig(options.tag, options.requestQueueCount);
+    this.config = options.tag === null
+      ? null
+      : deviceConfig(options.tag, options.requestQueueCount);
     this.#state = state;
     this.#threads = threads;
   }
@@ -71,7 +73,9 @@ export class VirtioFsDevice implements VhostUserDevice {
   }
 
   async setMemory(regions: readonly RegionAddresses[]): Promise<void> {
-    await Promise.all(this.#threads.map((thread) => thread.control.call({ kind: "memory", regions })));
+    await Promise.all(
+      this.#threads.map((thread) => thread.control.call({ kind: "memory", regions })),
+    );
   }
 
   async startQueue(setup: QueueSetup): Promise<string | null> {
@@ -104,7 +108,8 @@ export class VirtioFsDevice implements VhostUserDevice {
   }
 
   #threadOf(queueIndex: number): QueueThread {
-    const thread = this.#threads[queueIndex === HIPRIO_QUEUE ? 0 : queueIndex - FIRST_REQUEST_QUEUE];
+    const thread =
+      this.#threads[queueIndex === HIPRIO_QUEUE ? 0 : queueIndex - FIRST_REQUEST_QUEUE];
     assert(thread !== undefined, "a queue index is below queueCount");
     return thread;
   }

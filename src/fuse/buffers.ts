@@ -9,7 +9,9 @@ import type { NativeMemory } from "../sys/native_memory.ts";
 
 /** Two streams of bytes in guest memory: the request, and room for the reply. */
 export interface RequestBuffers {
+  /** Bytes of the request. */
   readonly readableSize: number;
+  /** Bytes of room for the reply. */
   readonly writableSize: number;
   /** Copies request bytes out of guest memory. The range must be inside the stream. */
   copyIn(offset: number, target: NativeMemory, targetOffset: number, size: number): void;

@@ -35,12 +35,15 @@ export const PENDING = 1;
 
 /** What a file system and its guest agree on at INIT. The server fills in what the guest offers; the file system says what it wants. */
 export interface Negotiation {
+  /** The minor version of FUSE 7 that both speak. */
   readonly minor: number;
-  /** FUSE_* and FUSE2_* bits that the guest offers. */
+  /** FUSE_* bits that the guest offers: the low word of the INIT flags. */
   readonly offered: number;
+  /** FUSE2_* bits that the guest offers: the high word. */
   readonly offered2: number;
-  /** Bits to agree on. Those not offered are dropped. */
+  /** FUSE_* bits to agree on; add to what is there. Those not offered are dropped. */
   wanted: number;
+  /** FUSE2_* bits to agree on. */
   wanted2: number;
   /** Largest WRITE, in bytes: up to 1 MiB. */
   maxWrite: number;
@@ -147,12 +150,12 @@ export abstract class FileSystem {
     return -ENOSYS;
   }
 
-  /** READ_IN; reply: the data. Fewer bytes than asked mean the end of the file. */
+  /** READ_IN; reply: the data, with `reply.append()` or straight into the reply's buffers. Fewer bytes than asked mean the end of the file. */
   read(_request: Request, _reply: Reply): Status {
     return -ENOSYS;
   }
 
-  /** WRITE_IN; the data are in the request's buffers from WRITE_DATA on. Reply WRITE_OUT. */
+  /** WRITE_IN; the data: `request.writeData()`, or in place in the request's buffers. Reply WRITE_OUT. */
   write(_request: Request, _reply: Reply): Status {
     return -ENOSYS;
   }

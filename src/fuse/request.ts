@@ -31,41 +31,65 @@ const NO_GROUP = -1;
  * those of `wire/fuse.ts`, from the start of the struct that follows the header.
  */
 export class Request {
+  /** `fuse.Opcode`: which method of the file system was called, for those that serve several. */
   opcode = 0;
   /** The inode asked about; -1 if the guest sent a number that no table has. */
   nodeid = 0;
+  /** The guest's number of this request, low and high half. */
   uniqueLo = 0;
+  /** See {@linkcode uniqueLo}. */
   uniqueHi = 0;
+  /** The caller's user id: who owns what is created. */
   uid = 0;
+  /** The caller's group id. */
   gid = 0;
+  /** The caller's process id in the guest; 0 if the guest's kernel asks for itself. */
   pid = 0;
   /** Bytes of the request, header included; for WRITE without its data. */
   size = 0;
 
   /** First name: where it starts in `bytes`, and its length without the NUL. It is NUL-terminated. */
   nameOffset = 0;
+  /** Bytes of the first name. */
   nameSize = 0;
   /** Second name: RENAME's new name, SYMLINK's target. */
   name2Offset = 0;
+  /** Bytes of the second name. */
   name2Size = 0;
   /** Where the bytes after struct and names start (SETXATTR's value), and their number. */
   dataOffset = 0;
+  /** Number of those bytes. */
   dataSize = 0;
 
   /** The caller's group that owns the parent directory (CREATE_SUPP_GROUP), or -1. */
-  supplementaryGroup = NO_GROUP;
+  supplementaryGroup: number = NO_GROUP;
   /** Security label for a new inode (SECURITY_CTX): the xattr's name and value in `bytes`; no label if the name is empty. */
   labelNameOffset = 0;
+  /** Bytes of the label's name. */
   labelNameSize = 0;
+  /** Where the label's value starts. */
   labelOffset = 0;
+  /** Bytes of the label's value. */
   labelSize = 0;
 
-  /** The copy. */
+  /**
+   * The copy.
+   *
+   * @internal
+   */
   readonly bytes: NativeMemory = NativeMemory.allocate(REQUEST_SIZE_MAX + 8);
-  /** The guest's memory, for file data. */
+  /**
+   * The guest's memory, for file data.
+   *
+   * @internal
+   */
   buffers!: RequestBuffers;
 
-  /** Copies the request in. Negative errno if it is too short to have a header, or lies about its length. */
+  /**
+   * Copies the request in. Negative errno if it is too short to have a header, or lies about its length.
+   *
+   * @internal
+   */
   load(buffers: RequestBuffers): Status {
     this.buffers = buffers;
     const { readableSize } = buffers;
@@ -87,7 +111,9 @@ export class Request {
       this.size = 0;
       return -EINVAL;
     }
-    this.size = this.opcode === Opcode.WRITE ? Math.min(size, IN_HEADER.SIZE + WRITE_IN.SIZE) : size;
+    this.size = this.opcode === Opcode.WRITE
+      ? Math.min(size, IN_HEADER.SIZE + WRITE_IN.SIZE)
+      : size;
     if (this.size > REQUEST_SIZE_MAX) return -EINVAL;
     if (this.size > first) buffers.copyIn(first, this.bytes, first, this.size - first);
     // A NUL behind the last byte: a name is never read past the request.
@@ -98,6 +124,8 @@ export class Request {
   /**
    * Finds `count` NUL-terminated names after a struct of `structSize` bytes, and the extensions at the end.
    * False if a NUL is missing or the extensions are malformed.
+   *
+   * @internal
    */
   parse(structSize: number, count: number): boolean {
     const end = this.#parseExtensions();
@@ -122,10 +150,12 @@ export class Request {
     return true;
   }
 
+  /** The u16 at `offset` of the struct. */
   u16(offset: number): number {
     return this.bytes.view.getUint16(IN_HEADER.SIZE + offset, true);
   }
 
+  /** The u32 at `offset` of the struct. */
   u32(offset: number): number {
     return this.bytes.view.getUint32(IN_HEADER.SIZE + offset, true);
   }
@@ -140,19 +170,25 @@ export class Request {
     return this.u32(offset);
   }
 
+  /** The high half, see {@linkcode lo}. */
   hi(offset: number): number {
     return this.u32(offset + 4);
   }
 
+  /** The first name for a system call: NUL-terminated, good until the next request. */
   get namePointer(): Deno.PointerObject {
     return this.bytes.pointerAt(this.nameOffset);
   }
 
+  /** The second name for a system call. */
   get name2Pointer(): Deno.PointerObject {
     return this.bytes.pointerAt(this.name2Offset);
   }
 
-  /** The first name as text, for file systems that prefer strings. Allocates. */
+  /**
+   * The first name as text, for file systems that prefer strings; bytes that are not UTF-8 become U+FFFD, so two
+   * such names may look the same. Allocates.
+   */
   nameText(): string {
     return this.#text(this.nameOffset, this.nameSize);
   }
@@ -160,6 +196,46 @@ export class Request {
   /** The second name as text. Allocates. */
   name2Text(): string {
     return this.#text(this.name2Offset, this.name2Size);
+  }
+
+  /** A copy of the first name's bytes. Allocates. */
+  nameBytes(): Uint8Array<ArrayBuffer> {
+    return this.bytes.u8.slice(this.nameOffset, this.nameOffset + this.nameSize);
+  }
+
+  /** A copy of the second name's bytes (SYMLINK's target). Allocates. */
+  name2Bytes(): Uint8Array<ArrayBuffer> {
+    return this.bytes.u8.slice(this.name2Offset, this.name2Offset + this.name2Size);
+  }
+
+  /** A copy of the bytes after struct and names: SETXATTR's value. Allocates. */
+  dataBytes(): Uint8Array<ArrayBuffer> {
+    return this.bytes.u8.slice(this.dataOffset, this.dataOffset + this.dataSize);
+  }
+
+  /**
+   * A copy of WRITE's data, WRITE_IN.SIZE_ bytes of it; null if the guest sent fewer than that, which is to be
+   * answered with EINVAL. Allocates, which a file system in JavaScript memory has to do anyway.
+   */
+  writeData(): Uint8Array<ArrayBuffer> | null {
+    const start = IN_HEADER.SIZE + WRITE_IN.SIZE;
+    const size = this.u32(WRITE_IN.SIZE_);
+    if (size > this.buffers.readableSize - start) return null;
+    const data = new Uint8Array(size);
+    // The request itself ends at `start`: what is behind it in the copy is free.
+    const pieceSizeMax = REQUEST_SIZE_MAX - start;
+    for (let done = 0; done < size; done += pieceSizeMax) {
+      const pieceSize = Math.min(size - done, pieceSizeMax);
+      this.buffers.copyIn(start + done, this.bytes, start, pieceSize);
+      data.set(this.bytes.u8.subarray(start, start + pieceSize), done);
+    }
+    return data;
+  }
+
+  /** Seconds since 1970 from a struct's seconds and nanoseconds (SETATTR's times), as `Attributes` has them. */
+  time(secondsOffset: number, nanosecondsOffset: number): number {
+    const seconds = (this.hi(secondsOffset) | 0) * 2 ** 32 + this.lo(secondsOffset);
+    return seconds + this.u32(nanosecondsOffset) / 1e9;
   }
 
   #text(offset: number, size: number): string {

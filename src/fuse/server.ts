@@ -5,14 +5,14 @@
  */
 
 import { assert } from "../assert.ts";
-import { EIO, EINVAL, ENAMETOOLONG, ENOSYS, EPROTO, errnoName, type Status } from "../sys/errno.ts";
+import { EINVAL, EIO, ENAMETOOLONG, ENOSYS, EPROTO, errnoName, type Status } from "../sys/errno.ts";
 import * as wire from "../wire/fuse.ts";
 import { IN_HEADER, INIT_IN, INIT_OUT, Opcode, OUT_HEADER } from "../wire/fuse.ts";
 import { PATH_MAX } from "../wire/linux.ts";
 import type { RequestBuffers } from "./buffers.ts";
 import { type FileSystem, type Negotiation, PENDING } from "./file_system.ts";
 import { checkName, isDot, isDotDot } from "./names.ts";
-import { NameRule, type Operation, opcodeName, OPERATIONS } from "./operations.ts";
+import { NameRule, opcodeName, type Operation, OPERATIONS } from "./operations.ts";
 import { Reply } from "./reply.ts";
 import { Request } from "./request.ts";
 import type { Session } from "./session.ts";
@@ -66,9 +66,7 @@ export class FuseServer {
     if (result === PENDING) return NOT_YET;
     this.#hooks.count(request.opcode, result);
     const { opcode } = request;
-    if (opcode === Opcode.FORGET || opcode === Opcode.BATCH_FORGET || opcode === Opcode.INTERRUPT) {
-      return 0;
-    }
+    if (opcode === Opcode.FORGET || opcode === Opcode.BATCH_FORGET) return 0;
     if (this.#hooks.trace !== null) {
       const outcome = result < 0 ? errnoName(result) : `${reply.size + reply.directSize} bytes`;
       this.#hooks.trace(`tx ${opcodeName(opcode)}: ${outcome}`);
@@ -103,8 +101,9 @@ export class FuseServer {
       case Opcode.BATCH_FORGET:
         return this.#batchForget();
       case Opcode.INTERRUPT:
-        // Nothing we run can be interrupted; fuse.h wants no reply to the INTERRUPT itself.
-        return 0;
+        // Nothing we run can be interrupted. Linux sends none here; a guest that left room for a reply learns
+        // from ENOSYS not to ask again.
+        return -ENOSYS;
     }
     const operation = OPERATIONS[request.opcode];
     if (operation === undefined) return -ENOSYS;
@@ -128,7 +127,9 @@ export class FuseServer {
       result = operation.run(this.#fs, request, reply);
     } catch (error) {
       // A bug of ours must not take the share down: the guest gets EIO, the operator the reason.
-      this.#hooks.warn(`${operation.name} failed unexpectedly: ${(error as Error)?.stack ?? error}`);
+      this.#hooks.warn(
+        `${operation.name} failed unexpectedly: ${(error as Error)?.stack ?? error}`,
+      );
       return -EIO;
     }
     if (result === 0 && operation.outSize >= 0) {
@@ -251,6 +252,8 @@ export class FuseServer {
     const { opcode, nodeid, uid, gid, size, bytes, uniqueLo } = this.#request;
     const body = bytes.u8.slice(IN_HEADER.SIZE, Math.min(size, IN_HEADER.SIZE + 64));
     const hex = Array.from(body, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    return `rx ${opcodeName(opcode)} #${uniqueLo}: nodeid ${nodeid}, uid ${uid}, gid ${gid}, body ${hex}`;
+    return `rx ${
+      opcodeName(opcode)
+    } #${uniqueLo}: nodeid ${nodeid}, uid ${uid}, gid ${gid}, body ${hex}`;
   }
 }

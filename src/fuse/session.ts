@@ -19,7 +19,11 @@ export class Session {
   readonly #words: Uint32Array;
   readonly #base: number;
 
-  /** @param words shared memory; `words[base]` is the first of {@linkcode SESSION_WORDS} words, 0 at first. */
+  /**
+   * Made by the server.
+   *
+   * @param words shared memory; `words[base]` is the first of `SESSION_WORDS` words, 0 at first.
+   */
   constructor(words: Uint32Array, base = 0) {
     this.#words = words;
     this.#base = base;
@@ -50,6 +54,11 @@ export class Session {
     return ((this.#words[this.#base + FLAGS2]! & flag) >>> 0) === flag;
   }
 
+  /**
+   * INIT has been agreed on.
+   *
+   * @internal
+   */
   begin(minor: number, flags: number, flags2: number): void {
     this.#words[this.#base + MINOR] = minor;
     this.#words[this.#base + FLAGS] = flags;
@@ -59,6 +68,11 @@ export class Session {
     Atomics.store(this.#words, this.#base + ACTIVE, 1);
   }
 
+  /**
+   * DESTROY, or the guest has gone.
+   *
+   * @internal
+   */
   end(): void {
     Atomics.store(this.#words, this.#base + ACTIVE, 0);
   }

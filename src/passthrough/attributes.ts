@@ -197,7 +197,16 @@ function applySize(
 
 function applyTimes(share: Share, request: Request, valid: number, fd: number): Status {
   const { view } = share.scratch.memory;
-  writeTime(view, SCRATCH.TIMES, request, valid, FATTR_ATIME, FATTR_ATIME_NOW, SETATTR_IN.ATIME, SETATTR_IN.ATIMENSEC);
+  writeTime(
+    view,
+    SCRATCH.TIMES,
+    request,
+    valid,
+    FATTR_ATIME,
+    FATTR_ATIME_NOW,
+    SETATTR_IN.ATIME,
+    SETATTR_IN.ATIMENSEC,
+  );
   writeTime(
     view,
     SCRATCH.TIMES + TIMESPEC.SIZE,

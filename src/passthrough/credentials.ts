@@ -25,6 +25,11 @@ const EFFECTIVE = DATA;
 const PERMITTED = DATA + 4;
 const GROUP = 64;
 
+/** Permission checks are left to the guest: for guests that cannot say what other groups the caller has. */
+export const KEEP_CHECKS: number = 1 << CAP_DAC_OVERRIDE;
+/** So is the stripping of set-gid bits from a new file of a group that the caller may not be in. */
+export const KEEP_SETGID: number = 1 << CAP_FSETID;
+
 /** Of one thread. */
 export class Credentials {
   readonly #arguments = NativeMemory.allocate(4096);
@@ -51,12 +56,12 @@ export class Credentials {
   }
 
   /**
-   * Becomes the caller. `group` is the supplementary group to act with, or -1. With `overrideChecks`, host
-   * permission checks are left to the guest: for guests that cannot say what other groups the caller has.
+   * Becomes the caller. `group` is the supplementary group to act with, or -1. `keep` holds the capabilities
+   * (bits of the low word) that the caller is lent all the same: see `KEEP_*`.
    *
    * On failure nothing has changed. After success, {@linkcode restore} must follow.
    */
-  assume(uid: number, gid: number, group: number, overrideChecks: boolean): Status {
+  assume(uid: number, gid: number, group: number, keep: number): Status {
     if (uid === FUSE_INVALID_UIDGID || gid === FUSE_INVALID_UIDGID) return -EINVAL;
     const changesUid = uid !== this.#ownUid && uid !== 0;
     if (group !== -1 && changesUid) {
@@ -75,7 +80,7 @@ export class Credentials {
       if (result < 0) return this.#undo(result);
       this.#changedUid = true;
       // Losing uid 0 empties the effective set; what is still permitted can be taken back.
-      if (overrideChecks) this.#setEffective(this.#ownEffective & (1 << CAP_DAC_OVERRIDE));
+      if (keep !== 0) this.#setEffective(this.#ownEffective & keep);
     }
     return 0;
   }

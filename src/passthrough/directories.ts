@@ -182,7 +182,11 @@ function emit(
     const target = OUT_HEADER.SIZE + dirent + DIRENT.NAME;
     const { u8: out } = reply.bytes;
     for (let i = 0; i < nameSize; i++) out[target + i] = u8[name + i]!;
-    for (let i = OUT_HEADER.SIZE + dirent + DIRENT.NAME + nameSize; i < OUT_HEADER.SIZE + reply.size + recordSize; i++) {
+    for (
+      let i = OUT_HEADER.SIZE + dirent + DIRENT.NAME + nameSize;
+      i < OUT_HEADER.SIZE + reply.size + recordSize;
+      i++
+    ) {
       out[i] = 0;
     }
     reply.size += recordSize;

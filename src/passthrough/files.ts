@@ -22,6 +22,7 @@ import {
   FOPEN_NOFLUSH,
   FSYNC_IN,
   FUSE_FSYNC_FDATASYNC,
+  FUSE_HANDLE_KILLPRIV_V2,
   FUSE_OPEN_KILL_SUIDGID,
   FUSE_POSIX_LOCKS,
   FUSE_RELEASE_FLUSH,
@@ -85,6 +86,26 @@ function openFlags(share: Share, guestFlags: number): number {
   return flags | O_LARGEFILE | O_CLOEXEC;
 }
 
+/**
+ * Opens an inode's file. O_TRUNC by anybody but root clears set-uid and set-gid bits, which the guest leaves to us: with
+ * HANDLE_KILLPRIV_V2 it says when (`saysKill`), without it the caller's uid tells, where the guest sends one.
+ */
+function reopen(
+  share: Share,
+  request: Request,
+  nodeid: number,
+  flags: number,
+  saysKill: boolean,
+): number {
+  const kill = saysKill ||
+    ((flags & O_TRUNC) !== 0 && request.uid !== 0 && !share.session.has(FUSE_HANDLE_KILLPRIV_V2));
+  if (!kill) return share.reopen(nodeid, flags);
+  share.credentials.dropFsetid();
+  const fd = share.reopen(nodeid, flags);
+  share.credentials.restoreFsetid();
+  return fd;
+}
+
 function writes(flags: number): boolean {
   return (flags & O_ACCMODE) !== O_RDONLY || (flags & O_TRUNC) !== 0;
 }
@@ -108,11 +129,9 @@ export function open(share: Share, request: Request, reply: Reply): Status {
   const flags = openFlags(share, request.u32(OPEN_IN.FLAGS));
   if (share.config.readonly && writes(flags)) return -EROFS;
   const { nodeid } = request;
-  const kill = (request.u32(OPEN_IN.OPEN_FLAGS) & FUSE_OPEN_KILL_SUIDGID) !== 0;
   if (!share.inodes.acquire(nodeid)) return share.borrow(nodeid);
-  if (kill) share.credentials.dropFsetid();
-  const fd = share.reopen(nodeid, flags);
-  if (kill) share.credentials.restoreFsetid();
+  const saysKill = (request.u32(OPEN_IN.OPEN_FLAGS) & FUSE_OPEN_KILL_SUIDGID) !== 0;
+  const fd = reopen(share, request, nodeid, flags, saysKill);
   const result = fd < 0 ? fd : replyOpen(share, reply, 0, fd, nodeid);
   share.inodes.release(nodeid);
   return result;
@@ -137,7 +156,7 @@ export function create(share: Share, request: Request, reply: Reply): Status {
     result = replyCreated(share, request, reply, fd, parent);
     if (result < 0) libc.unlinkat(parentFd, name, 0);
   } else if (fd === -EEXIST && (guestFlags & O_EXCL) === 0) {
-    result = openExisting(share, parentFd, parent, name, flags, reply);
+    result = openExisting(share, request, parentFd, flags, reply);
   } else {
     result = fd;
   }
@@ -148,16 +167,17 @@ export function create(share: Share, request: Request, reply: Reply): Status {
 /** CREATE of a name that is there already: a lookup and an open. */
 function openExisting(
   share: Share,
+  request: Request,
   parentFd: number,
-  parent: number,
-  name: Deno.PointerObject,
   flags: number,
   reply: Reply,
 ): Status {
-  const nodeid = openEntry(share, parentFd, name);
+  const parent = request.nodeid;
+  const nodeid = openEntry(share, parentFd, request.namePointer);
   if (nodeid < 0) return nodeid;
   writeEntry(share, reply, 0, nodeid, parent);
-  const fd = share.reopen(nodeid, flags);
+  const saysKill = (request.u32(CREATE_IN.OPEN_FLAGS) & FUSE_OPEN_KILL_SUIDGID) !== 0;
+  const fd = reopen(share, request, nodeid, flags, saysKill);
   const result = fd < 0 ? fd : replyOpen(share, reply, ENTRY_OUT.SIZE, fd, nodeid);
   if (result < 0) {
     share.inodes.forget(nodeid, 1);
@@ -316,7 +336,11 @@ export function fallocate(share: Share, request: Request): Status {
   const slot = request.lo(FALLOCATE_IN.FH);
   const fd = share.acquireHandle(slot, request.hi(FALLOCATE_IN.FH), request.nodeid);
   if (fd < 0) return fd;
+  // HANDLE_KILLPRIV_V2 leaves clearing set-uid bits to us, and FALLOCATE has no flag that says when.
+  const kill = request.uid !== 0 && share.session.has(FUSE_HANDLE_KILLPRIV_V2);
+  if (kill) share.credentials.dropFsetid();
   const result = status(libc.fallocate(fd, mode, offset, length));
+  if (kill) share.credentials.restoreFsetid();
   share.handles.release(slot);
   return result;
 }

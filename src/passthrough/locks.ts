@@ -13,7 +13,13 @@ import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import { EAGAIN, EBADF, EINVAL, ENOLCK, ENOSYS, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
-import { FILE_LOCK, FUSE_FLOCK_LOCKS, FUSE_LK_FLOCK, FUSE_POSIX_LOCKS, LK_IN } from "../wire/fuse.ts";
+import {
+  FILE_LOCK,
+  FUSE_FLOCK_LOCKS,
+  FUSE_LK_FLOCK,
+  FUSE_POSIX_LOCKS,
+  LK_IN,
+} from "../wire/fuse.ts";
 import {
   F_OFD_GETLK,
   F_OFD_SETLK,

@@ -27,7 +27,10 @@ export function lookup(share: Share, request: Request, reply: Reply): Status {
   const parentFd = share.borrow(nodeid);
   if (parentFd < 0) return parentFd;
   let result: Status;
-  if (isDot(u8, nameOffset, nameSize) || (isDotDot(u8, nameOffset, nameSize) && nodeid === FUSE_ROOT_ID)) {
+  if (
+    isDot(u8, nameOffset, nameSize) ||
+    (isDotDot(u8, nameOffset, nameSize) && nodeid === FUSE_ROOT_ID)
+  ) {
     // At the root ".." is the root: nothing above it exists for the guest.
     result = share.statFd(parentFd);
     if (result === 0) {
@@ -100,7 +103,12 @@ export function writeEntry(
   const { inodes, policy } = share;
   const generation = inodes.generation(nodeid);
   reply.setEntry(offset, nodeid, generation, policy.validSeconds, policy.validNanoseconds);
-  writeAttr(share, reply, offset + ENTRY_OUT.ATTR, isSubmount(share, nodeid, parent) ? FUSE_ATTR_SUBMOUNT : 0);
+  writeAttr(
+    share,
+    reply,
+    offset + ENTRY_OUT.ATTR,
+    isSubmount(share, nodeid, parent) ? FUSE_ATTR_SUBMOUNT : 0,
+  );
 }
 
 /** A directory on another mount, or another device (a btrfs subvolume), than its parent: the guest mounts it by itself. */

@@ -29,6 +29,7 @@ import {
   RENAME_WHITEOUT,
 } from "../wire/linux.ts";
 import { O_NOFOLLOW } from "../sys/architecture.ts";
+import { KEEP_CHECKS, KEEP_SETGID } from "./credentials.ts";
 import { lookupEntry, writeEntry } from "./names.ts";
 import type { Share } from "./share.ts";
 
@@ -36,13 +37,17 @@ import type { Share } from "./share.ts";
  * Becomes the caller and takes on its umask, for one call that makes an inode. {@linkcode leaveCaller} undoes both.
  */
 export function enterCaller(share: Share, request: Request, umask: number): Status {
-  // A guest that cannot send groups has already checked the permission with all the caller's groups.
-  const knowsGroups = share.session.has2(FUSE2_CREATE_SUPP_GROUP);
+  const { session } = share;
+  const knowsGroups = session.has2(FUSE2_CREATE_SUPP_GROUP);
+  // A guest that cannot send groups has checked the permission with all the caller's groups by itself. Linux
+  // strips set-gid bits since 6.0, so surely if it speaks 7.37 (6.1); before, the host has to (CVE-2022-0358).
+  let keep = 0;
+  if (!knowsGroups) keep = session.minor >= 37 ? KEEP_CHECKS | KEEP_SETGID : KEEP_CHECKS;
   const result = share.credentials.assume(
     request.uid,
     request.gid,
     knowsGroups ? request.supplementaryGroup : -1,
-    !knowsGroups,
+    keep,
   );
   // Without DONT_MASK the guest has applied the umask itself.
   if (result === 0 && share.session.has(FUSE_DONT_MASK)) libc.umask(umask & 0o777);

@@ -46,7 +46,9 @@ export class PassthroughFs extends FileSystem {
     }
     const opened = this.#share.openRoot();
     if (opened < 0) {
-      throw new Error(`Cannot open the shared directory "${config.sharedDir}": ${errnoName(opened)}`);
+      throw new Error(
+        `Cannot open the shared directory "${config.sharedDir}": ${errnoName(opened)}`,
+      );
     }
   }
 

@@ -8,7 +8,7 @@
 import type { PassthroughConfig } from "../config.ts";
 import type { Session } from "../fuse/session.ts";
 import { O_DIRECTORY, O_NOFOLLOW } from "../sys/architecture.ts";
-import { EBADF, EMFILE, EOPNOTSUPP, ESTALE, errnoName, type Status } from "../sys/errno.ts";
+import { EBADF, EMFILE, EOPNOTSUPP, errnoName, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 import { HandleTable } from "../state/handle_table.ts";
@@ -39,7 +39,7 @@ import {
 } from "../wire/linux.ts";
 import { type CachePolicy, cachePolicy } from "./cache_policy.ts";
 import { Credentials } from "./credentials.ts";
-import { Scratch, SCRATCH } from "./scratch.ts";
+import { SCRATCH, Scratch } from "./scratch.ts";
 
 /** What every statx(2) here asks for. */
 export const STATX_MASK = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;

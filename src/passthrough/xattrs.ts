@@ -6,7 +6,7 @@
  * @module
  */
 
-import { REPLY_SIZE_MAX, type Reply } from "../fuse/reply.ts";
+import { type Reply, REPLY_SIZE_MAX } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import { EINVAL, ENOSYS, EOPNOTSUPP, ERANGE, EROFS, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";

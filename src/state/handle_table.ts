@@ -10,7 +10,13 @@
 import { assert } from "../assert.ts";
 import { libc } from "../sys/libc.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
-import { DIRECTORY_MUTEX_COUNT, HANDLE_COUNT_MAX, HANDLE_SLOT, HANDLE_TABLE_OFFSET, STATE_HEADER } from "./layout.ts";
+import {
+  DIRECTORY_MUTEX_COUNT,
+  HANDLE_COUNT_MAX,
+  HANDLE_SLOT,
+  HANDLE_TABLE_OFFSET,
+  STATE_HEADER,
+} from "./layout.ts";
 import { Mutex } from "./mutex.ts";
 
 const TABLE = HANDLE_TABLE_OFFSET >>> 2;

@@ -71,7 +71,13 @@ export class LockTable {
   }
 
   /** Gives the owner a descriptor; false if the table is full (the caller keeps `fd`). */
-  insert(list: LockListHead, nodeid: number, ownerLo: number, ownerHi: number, fd: number): boolean {
+  insert(
+    list: LockListHead,
+    nodeid: number,
+    ownerLo: number,
+    ownerHi: number,
+    fd: number,
+  ): boolean {
     let slot = this.#u32[FREE]!;
     if (slot !== 0) {
       this.#u32[FREE] = this.#u32[TABLE + slot * SLOT_WORDS + NEXT]!;

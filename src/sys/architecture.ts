@@ -25,7 +25,14 @@ interface Architecture {
 }
 
 const X86_64: Architecture = {
-  syscalls: { setgroups: 116, setresuid: 117, setresgid: 119, capget: 125, capset: 126, futex: 202 },
+  syscalls: {
+    setgroups: 116,
+    setresuid: 117,
+    setresgid: 119,
+    capget: 125,
+    capset: 126,
+    futex: 202,
+  },
   O_DIRECT: 0o40000,
   O_LARGEFILE: 0o100000,
   O_DIRECTORY: 0o200000,

@@ -96,7 +96,9 @@ export function mapAddress(
 ): number {
   const pointer = libc.mmap(hint, size, protection, flags, fd, offset);
   const error = status(-1);
-  const address = pointer === null ? 0 : Number(BigInt.asIntN(64, Deno.UnsafePointer.value(pointer)));
+  const address = pointer === null
+    ? 0
+    : Number(BigInt.asIntN(64, Deno.UnsafePointer.value(pointer)));
   if (address <= 0) {
     throw new Error(`Cannot map ${size} bytes: mmap failed with ${errnoName(error)}`);
   }

@@ -128,7 +128,9 @@ export class SplitQueue {
     const waiting = wrap16(this.#availIdx() - this.#nextAvail);
     if (waiting === 0) return false;
     if (waiting > this.size) {
-      return this.#break(`the driver claims ${waiting} available buffers in a queue of ${this.size}`);
+      return this.#break(
+        `the driver claims ${waiting} available buffers in a queue of ${this.size}`,
+      );
     }
     const entry = AVAIL.RING / 2 + (this.#nextAvail & (this.size - 1));
     const head = this.#avail[entry]!;
@@ -173,7 +175,9 @@ export class SplitQueue {
         return this.#walkIndirect(chain, address, size);
       }
       if (!chain.add(this.#memory, address, size, (flags & VIRTQ_DESC_F_WRITE) !== 0)) {
-        return this.#break("a buffer outside the guest's memory, out of order, or a chain too long");
+        return this.#break(
+          "a buffer outside the guest's memory, out of order, or a chain too long",
+        );
       }
       if ((flags & VIRTQ_DESC_F_NEXT) === 0) return true;
       if (next >= count) return this.#break(`descriptor ${next} of a table of ${count}`);

@@ -251,7 +251,13 @@ export const FUSE_FSYNC_FDATASYNC = 1 << 0;
 export const SYNCFS_IN = { SIZE: 8 } as const;
 
 /** fuse.h: fuse_setxattr_in; without FUSE_SETXATTR_EXT only the first 8 bytes are sent. */
-export const SETXATTR_IN = { SIZE_: 0, FLAGS: 4, SETXATTR_FLAGS: 8, SIZE: 16, COMPAT_SIZE: 8 } as const;
+export const SETXATTR_IN = {
+  SIZE_: 0,
+  FLAGS: 4,
+  SETXATTR_FLAGS: 8,
+  SIZE: 16,
+  COMPAT_SIZE: 8,
+} as const;
 export const FUSE_SETXATTR_ACL_KILL_SGID = 1 << 0;
 /** fuse.h: fuse_getxattr_in, also LISTXATTR's */
 export const GETXATTR_IN = { SIZE_: 0, SIZE: 8 } as const;
@@ -265,7 +271,15 @@ export const INTERRUPT_IN = { UNIQUE: 0, SIZE: 8 } as const;
 /** fuse.h: fuse_bmap_in */
 export const BMAP_IN = { SIZE: 16 } as const;
 /** fuse.h: fuse_ioctl_in */
-export const IOCTL_IN = { FH: 0, FLAGS: 8, CMD: 12, ARG: 16, IN_SIZE: 24, OUT_SIZE: 28, SIZE: 32 } as const;
+export const IOCTL_IN = {
+  FH: 0,
+  FLAGS: 8,
+  CMD: 12,
+  ARG: 16,
+  IN_SIZE: 24,
+  OUT_SIZE: 28,
+  SIZE: 32,
+} as const;
 /** fuse.h: fuse_poll_in */
 export const POLL_IN = { FH: 0, KH: 8, FLAGS: 16, EVENTS: 20, SIZE: 24 } as const;
 
@@ -296,14 +310,27 @@ export const COPY_FILE_RANGE_IN = {
 export const COPY_FILE_RANGE_OUT = { BYTES_COPIED: 0, SIZE: 8 } as const;
 
 /** fuse.h: fuse_setupmapping_in */
-export const SETUPMAPPING_IN = { FH: 0, FOFFSET: 8, LEN: 16, FLAGS: 24, MOFFSET: 32, SIZE: 40 } as const;
+export const SETUPMAPPING_IN = {
+  FH: 0,
+  FOFFSET: 8,
+  LEN: 16,
+  FLAGS: 24,
+  MOFFSET: 32,
+  SIZE: 40,
+} as const;
 /** fuse.h: fuse_removemapping_in */
 export const REMOVEMAPPING_IN = { COUNT: 0, SIZE: 4 } as const;
 
 /** fuse.h: fuse_statx_in */
 export const STATX_IN = { GETATTR_FLAGS: 0, FH: 8, SX_FLAGS: 16, SX_MASK: 20, SIZE: 24 } as const;
 /** fuse.h: fuse_statx_out; the struct fuse_statx in it has the layout of linux/stat.h's statx up to dev_minor */
-export const STATX_OUT = { ATTR_VALID: 0, ATTR_VALID_NSEC: 8, FLAGS: 12, STAT: 32, SIZE: 288 } as const;
+export const STATX_OUT = {
+  ATTR_VALID: 0,
+  ATTR_VALID_NSEC: 8,
+  FLAGS: 12,
+  STAT: 32,
+  SIZE: 288,
+} as const;
 
 /** fuse.h: fuse_dirent; NAME bytes follow, the record is padded to 8 */
 export const DIRENT = { INO: 0, OFF: 8, NAMELEN: 16, TYPE: 20, NAME: 24 } as const;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { exists, firstExisting, guestCommand, guestRoot } from "./tools.ts";
+import { type CommandLine, exists, firstExisting, guestRoot, rootedCommand } from "./tools.ts";
 import { TestProcess, waitUntil } from "./process.ts";
 
 /** The mount tag that every guest test uses. */
@@ -22,19 +22,19 @@ export interface DaemonOptions {
 /** True if the environment asks for Rust virtiofsd in the place of ours. */
 export const isRustPeer = Deno.env.get("VIRTIOFSD_TS_PEER") === "rust";
 
-function ourCommand(args: readonly string[]): { command: string; args: string[] } {
+function ourCommand(args: readonly string[]): CommandLine {
   const binary = Deno.env.get("VIRTIOFSD_TS_BINARY");
   if (binary !== undefined) return { command: binary, args: [...args] };
   const main = new URL("../../main.ts", import.meta.url).pathname;
   return { command: Deno.execPath(), args: ["run", "-A", main, ...args] };
 }
 
-function rustCommand(args: readonly string[]): { command: string; args: string[] } {
+function rustCommand(args: readonly string[]): CommandLine {
   const program = firstExisting(
     ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"].map((path) => guestRoot + path),
   );
   if (program === null) throw new Error("Cannot find Rust virtiofsd");
-  return guestCommand(program.slice(guestRoot.length), [...args, "--sandbox", "none"]);
+  return rootedCommand(program.slice(guestRoot.length), [...args, "--sandbox", "none"]);
 }
 
 /** A running daemon. */

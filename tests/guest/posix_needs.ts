@@ -12,8 +12,8 @@ export function missingPosixNeeds(
   [major, minor]: readonly [number, number],
 ): string[] {
   const missing: string[] = [];
-  // The guest kernel sends FUSE_TMPFILE from 6.2 on.
-  if (major < 6 || (major === 6 && minor < 2)) missing.push("tmpfile");
+  // The guest kernel sends FUSE_TMPFILE from 6.1 on.
+  if (major < 6 || (major === 6 && minor < 1)) missing.push("tmpfile");
   if (!configuration.xattr) missing.push("xattr", "trusted-xattr");
   if (configuration.cache === "never" || configuration.cache === "metadata") {
     missing.push("shared-mmap");

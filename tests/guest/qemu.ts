@@ -11,9 +11,9 @@ import {
   exists,
   findBusybox,
   firstExisting,
-  guestCommand,
   guestRoot,
   hostPrefix,
+  machineCommand,
 } from "./tools.ts";
 
 /** How to boot a QEMU guest. */
@@ -141,7 +141,7 @@ export async function bootQemu(tools: QemuTools, options: QemuOptions): Promise<
       : hostPrefix + path;
   const device =
     `vhost-user-fs-pci,chardev=c0,tag=${TAG},num-request-queues=${options.requestQueues}`;
-  const { command, args } = guestCommand(insideRoot(tools.qemu), [
+  const { command, args } = machineCommand(insideRoot(tools.qemu), [
     ...[
       "-machine",
       "q35",

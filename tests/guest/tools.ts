@@ -49,24 +49,38 @@ export function umlObstacle(): string | null {
   return null;
 }
 
+/** A command line in two parts. */
+export interface CommandLine {
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
 /**
  * The command that runs a program from `guestRoot`. In a chroot the host's whole file system is to be seen under
  * `hostPrefix`; the mount for that is made in a private mount namespace and goes with the process.
  */
-export function guestCommand(
-  program: string,
-  args: readonly string[],
-): { command: string; args: string[]; hostPrefix: string } {
-  if (guestRoot === "") return { command: program, args: [...args], hostPrefix: "" };
+export function rootedCommand(program: string, args: readonly string[]): CommandLine {
+  if (guestRoot === "") return { command: program, args };
   const script =
     'mkdir -p "$0/host" && mount --rbind / "$0/host" && mount -t proc proc "$0/proc" && ' +
     'exec chroot "$0" "$@"';
   return {
     command: "unshare",
     args: ["--mount", "sh", "-c", script, guestRoot, program, ...args],
-    hostPrefix: "/host",
   };
 }
 
-/** Where the host's root is seen by a program started with `guestCommand()`. */
+/**
+ * The command that runs a whole virtual machine: in a process namespace of its own, so that the end of its
+ * first process is the end of all the helpers that it has forked.
+ */
+export function machineCommand(program: string, args: readonly string[]): CommandLine {
+  const rooted = rootedCommand(program, args);
+  return {
+    command: "unshare",
+    args: ["--pid", "--fork", "--kill-child", "--mount-proc", rooted.command, ...rooted.args],
+  };
+}
+
+/** Where the host's root is seen by a program started with `rootedCommand()`. */
 export const hostPrefix = guestRoot === "" ? "" : "/host";

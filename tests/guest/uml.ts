@@ -5,7 +5,7 @@
  * @module
  */
 import { TestProcess, waitUntil } from "./process.ts";
-import { findBusybox, guestCommand, guestRoot, hostPrefix } from "./tools.ts";
+import { findBusybox, guestRoot, hostPrefix, machineCommand } from "./tools.ts";
 
 /** How to boot a guest. */
 export interface UmlOptions {
@@ -94,7 +94,7 @@ export async function bootUml(options: UmlOptions): Promise<UmlResult> {
     `uml_dir=${hostPrefix}${options.workDir}`,
     ...options.sockets.map((path) => `virtio_uml.device=${hostPrefix}${path}:26`),
   ];
-  const { command, args } = guestCommand("/usr/bin/linux.uml", kernelArgs);
+  const { command, args } = machineCommand("/usr/bin/linux.uml", kernelArgs);
   await using process = new TestProcess({ command, args });
   let problem: string | null = null;
   const isOver = () => {

@@ -65,8 +65,8 @@ export const temporaryFile: Workload = {
     if (!guest.isVirtiofs) return { isLinked: false };
     const { dir } = guest;
     const fd = libc.open(dir, libc.O.TMPFILE | libc.O.RDWR, 0o640);
-    // FUSE_TMPFILE is sent from 6.2 on.
-    if (!kernelAtLeast(guest, 6, 2)) {
+    // FUSE_TMPFILE is sent from 6.1 on.
+    if (!kernelAtLeast(guest, 6, 1)) {
       mustFail(fd, "EOPNOTSUPP", "O_TMPFILE on an old kernel");
       return { isLinked: false };
     }

@@ -147,7 +147,14 @@ function userSpace(add: Add): void {
       t.errno(sys.getxattr(t.path("x"), "user.k", room()), "ENODATA", "a new file");
     }, "xattr");
   }
-  for (const kind of KINDS.filter((k) => k !== "regular" && k !== "dir")) {
+  add("lsetxattr: EPERM in the user space of a socket, or kept where the kernel allows it", (t) => {
+    t.make("socket", t.path("x"));
+    const result = sys.lsetxattr(t.path("x"), "user.k", "v");
+    // Linux 7 allows these; older kernels refuse.
+    if (result < 0) t.errno(result, "EPERM", "lsetxattr");
+    else t.equal(sys.lgetxattr(t.path("x"), "user.k", room()), 1, "lgetxattr");
+  }, "xattr");
+  for (const kind of KINDS.filter((k) => !["regular", "dir", "socket"].includes(k))) {
     add(
       `lsetxattr: EPERM in the user space of a ${kind}`,
       (t) => {
