@@ -1,2 +1,56 @@
-/** placeholder */
-export { serve } from "./src/serve.ts";
+/**
+ * A vhost-user virtio-fs server as a library: {@linkcode serve} shows a host directory, or a file system written in
+ * TypeScript, to the Linux guest of any virtual machine monitor that speaks vhost-user (QEMU, Cloud
+ * Hypervisor, User Mode Linux).
+ *
+ * A file system is a class that extends {@linkcode FileSystem}: one method per FUSE request, with the request and the
+ * reply as byte structs, their fields named as in linux/fuse.h ({@linkcode fuse}). It lives in a module of its
+ * own, which {@linkcode serve} loads into a Worker. Linux on x86-64 or aarch64, with the permissions
+ * that `deno run -A` gives (FFI above all). `examples/memory_fs.ts` is a whole one, `examples/serve_memory_fs.ts`
+ * serves it.
+ *
+ * @example The smallest file system: one empty, unchangeable directory
+ * ```ts
+ * import { type Attributes, errno, FileSystem, fuse, linux } from "./mod.ts";
+ * import type { Reply, Request, Status } from "./mod.ts";
+ *
+ * const ROOT: Attributes = { ino: fuse.FUSE_ROOT_ID, size: 0, mode: linux.S_IFDIR | 0o555 };
+ *
+ * class EmptyFs extends FileSystem {
+ *   override lookup(): Status {
+ *     return -errno.ENOENT;
+ *   }
+ *
+ *   override getattr(_request: Request, reply: Reply): Status {
+ *     reply.putAttributes(ROOT);
+ *     return 0;
+ *   }
+ *
+ *   override readdir(request: Request, reply: Reply): Status {
+ *     // The cookie of the last entry that the guest has seen: this directory has two.
+ *     const seen = request.u64(fuse.READ_IN.OFFSET);
+ *     const sizeMax = request.u32(fuse.READ_IN.SIZE_);
+ *     if (seen < 1) reply.appendDirent({ ...ROOT, name: ".", cookie: 1 }, sizeMax);
+ *     if (seen < 2) reply.appendDirent({ ...ROOT, name: "..", cookie: 2 }, sizeMax);
+ *     return 0;
+ *   }
+ * }
+ *
+ * // In a module of its own: export default () => new EmptyFs();
+ * const fileSystem: FileSystem = new EmptyFs();
+ * if (fileSystem.releases !== 0) throw new Error("nothing was locked yet");
+ * ```
+ *
+ * @module
+ */
+
+export { errno, fuse, linux, serve } from "./src/library.ts";
+export type { PassthroughOptions, ServeOptions } from "./src/library.ts";
+export type { CacheMode, InodeFileHandles } from "./src/config.ts";
+export type { Log } from "./src/log.ts";
+export { SetupError } from "./src/setup_error.ts";
+export { FileSystem, type Negotiation, PENDING } from "./src/fuse/file_system.ts";
+export { Request } from "./src/fuse/request.ts";
+export { type Attributes, type DirectoryEntry, type NodeEntry, Reply } from "./src/fuse/reply.ts";
+export { Session } from "./src/fuse/session.ts";
+export type { Status } from "./src/sys/errno.ts";

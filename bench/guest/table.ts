@@ -21,6 +21,9 @@ export interface RowFigures {
   readonly state: string;
   readonly jobs: number;
   readonly targets: Readonly<Record<string, TargetFigures>>;
+  /** First target's best round : second target's best, wall time: what is left when nobody else has disturbed. */
+  readonly bestRatio: number;
+  readonly bestDaemonRatio: number;
   /** First target : second target, wall time, of each round; sorted. Empty with one target. */
   readonly ratios: readonly number[];
   /** The same of the daemons' processor time. */
@@ -39,6 +42,10 @@ type Figure = (measurement: Measurement) => number;
 const wall: Figure = ({ milliseconds, operations }) => milliseconds * 1000 / operations;
 const daemon: Figure = ({ daemonNanoseconds, operations }) => daemonNanoseconds / 1000 / operations;
 
+function best(measurements: readonly Measurement[], figure: Figure): number {
+  return Math.min(...measurements.map(figure));
+}
+
 function ratios(first: readonly Measurement[], second: readonly Measurement[], figure: Figure) {
   return first
     .map((one) => {
@@ -49,11 +56,15 @@ function ratios(first: readonly Measurement[], second: readonly Measurement[], f
     .sort((a, b) => a - b);
 }
 
-/** The table of all measurements; ratios are between the first two targets. */
+/**
+ * The table of all measurements; ratios are between the first two targets. Round 0 is left out: in it the guest reads its
+ * program in, and our daemon's code is compiled.
+ */
 export function figures(
-  measurements: readonly Measurement[],
+  all: readonly Measurement[],
   targetNames: readonly string[],
 ): RowFigures[] {
+  const measurements = all.filter(({ round }) => round > 0);
   const rows: RowFigures[] = [];
   for (const jobs of new Set(measurements.map((measurement) => measurement.jobs))) {
     for (const { name, state } of ROWS) {
@@ -71,6 +82,8 @@ export function figures(
         state,
         jobs,
         targets,
+        bestRatio: pair === null ? NaN : best(pair[0], wall) / best(pair[1], wall),
+        bestDaemonRatio: pair === null ? NaN : best(pair[0], daemon) / best(pair[1], daemon),
         ratios: pair === null ? [] : ratios(...pair, wall),
         daemonRatios: pair === null ? [] : ratios(...pair, daemon),
       });
@@ -85,10 +98,11 @@ function rate(row: RowFigures, microseconds: number): string {
   return `${microseconds.toFixed(0)} (${(unitSize / microseconds / 1.048576).toFixed(0)} MiB/s)`;
 }
 
-function spread(values: readonly number[]): string[] {
-  if (values.length === 0) return ["–", ""];
-  const [low, high] = [values[0]!, values.at(-1)!];
-  return [median(values).toFixed(2), `${low.toFixed(2)}–${high.toFixed(2)}`];
+/** The median of some sorted ratios, their middle half, and the ratio of the best rounds. */
+function ratioCells(sorted: readonly number[], bestRatio: number): string[] {
+  if (sorted.length === 0) return ["–", "", "–"];
+  const quartile = (share: number) => sorted[Math.round((sorted.length - 1) * share)]!.toFixed(2);
+  return [median(sorted).toFixed(2), `${quartile(0.25)}–${quartile(0.75)}`, bestRatio.toFixed(2)];
 }
 
 /** The table as text, readable on a terminal and as Markdown. */
@@ -97,7 +111,7 @@ export function tableText(rows: readonly RowFigures[], targetNames: readonly str
   const head = ["row", "jobs"];
   for (const target of targetNames) head.push(`${target} µs`, `${target} CPU µs`);
   if (second !== undefined) {
-    head.push(`${first}/${second}`, "min–max", "CPU ratio", "min–max");
+    head.push(`${first}/${second}`, "middle half", "best", "CPU ratio", "middle half", "best");
   }
   const lines = rows.map((row) => {
     const cells = [row.row + (row.state === "" ? "" : `, ${row.state}`), String(row.jobs)];
@@ -105,7 +119,10 @@ export function tableText(rows: readonly RowFigures[], targetNames: readonly str
       const { wallMicroseconds, daemonMicroseconds } = row.targets[target]!;
       cells.push(rate(row, wallMicroseconds), daemonMicroseconds.toFixed(1));
     }
-    if (second !== undefined) cells.push(...spread(row.ratios), ...spread(row.daemonRatios));
+    if (second !== undefined) {
+      cells.push(...ratioCells(row.ratios, row.bestRatio));
+      cells.push(...ratioCells(row.daemonRatios, row.bestDaemonRatio));
+    }
     return cells;
   });
   const widths = head.map((title, i) =>

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { connectUnix } from "../sys/connect_calls.ts";
+import { connectUnix } from "../sys/unix_socket.ts";
 import { libc, status } from "../sys/libc.ts";
 import { Mapping } from "../sys/mapping.ts";
 import { NativeMemory } from "../sys/native_memory.ts";

@@ -81,8 +81,13 @@ export class Queue {
     return this.#ring.hasAvailable;
   }
 
+  /**
+   * Replaces the notification descriptor. It is written to at once: buffers used before it came were announced to nobody,
+   * and a driver takes an interrupt too many.
+   */
   set callFd(fd: number) {
     this.#callFd = fd;
+    if (fd >= 0) libc.write(fd, ONE_POINTER, 8);
   }
 
   /** Serves what is available, a batch at a time. Returns whether there was anything. */

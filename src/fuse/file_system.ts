@@ -33,7 +33,27 @@ import type { Session } from "./session.ts";
 /** Status of a request that cannot be answered yet; it will be tried again. Only {@linkcode FileSystem.setlkw} may return it. */
 export const PENDING = 1;
 
-/** What a file system and its guest agree on at INIT. The server fills in what the guest offers; the file system says what it wants. */
+/**
+ * What a file system and its guest agree on at INIT. The server fills in what the guest offers; the file system
+ * says what it wants.
+ *
+ * @example
+ * ```ts
+ * import { FileSystem, type Negotiation } from "./file_system.ts";
+ * import { FUSE_DO_READDIRPLUS } from "../wire/fuse.ts";
+ *
+ * class ListingFs extends FileSystem {
+ *   override init(negotiation: Negotiation): number {
+ *     negotiation.wanted |= FUSE_DO_READDIRPLUS;
+ *     return 0;
+ *   }
+ * }
+ *
+ * const negotiation = { minor: 45, offered: 0, offered2: 0, wanted: 0, wanted2: 0, maxWrite: 4096 };
+ * if (new ListingFs().init(negotiation) !== 0) throw new Error("not agreed");
+ * if (negotiation.wanted !== FUSE_DO_READDIRPLUS) throw new Error("not wanted");
+ * ```
+ */
 export interface Negotiation {
   /** The minor version of FUSE 7 that both speak. */
   readonly minor: number;
@@ -49,7 +69,30 @@ export interface Negotiation {
   maxWrite: number;
 }
 
-/** Override what you have. See `examples/` for a small one, `src/passthrough/` for a whole one. */
+/**
+ * Override what you have. See `examples/` for a small one, `src/passthrough/` for a whole one.
+ *
+ * A method may throw: the guest then gets EIO, and the log the reason. That is for mistakes; an errno is a return
+ * value.
+ *
+ * @example
+ * ```ts
+ * import { FileSystem } from "./file_system.ts";
+ * import type { Request } from "./request.ts";
+ * import { ENOENT, ENOSYS, type Status } from "../sys/errno.ts";
+ *
+ * class Nothing extends FileSystem {
+ *   override lookup(_request: Request): Status {
+ *     return -ENOENT;
+ *   }
+ * }
+ *
+ * const request = {} as Request;
+ * const fileSystem: FileSystem = new Nothing();
+ * if (fileSystem.lookup(request, null!) !== -ENOENT) throw new Error("found");
+ * if (fileSystem.mkdir(request, null!) !== -ENOSYS) throw new Error("what is not overridden is refused");
+ * ```
+ */
 export abstract class FileSystem {
   /** INIT: choose among what the guest offers. Everything known from an earlier session has been dropped before. */
   init(_negotiation: Negotiation): Status {

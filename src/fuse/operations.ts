@@ -35,8 +35,8 @@ export interface Operation {
   readonly secondIsComponent: boolean;
   /** Bytes of a successful reply's body, or -1 if they vary. */
   readonly outSize: number;
-  /** False for FORGET: the buffer is given back with nothing in it. */
-  readonly replies: boolean;
+  /** Makes an inode, so that a security context may come with it. */
+  readonly creates: boolean;
   readonly run: (fs: FileSystem, request: Request, reply: Reply) => Status;
 }
 
@@ -57,7 +57,7 @@ function row(
     nameRule: NameRule.Component,
     secondIsComponent: true,
     outSize,
-    replies: true,
+    creates: false,
     run,
     ...other,
   };
@@ -92,9 +92,14 @@ const ROWS: Record<number, Operation> = {
   [Opcode.READLINK]: row("READLINK", 0, 0, VARIES, (fs, q, r) => fs.readlink(q, r)),
   [Opcode.SYMLINK]: row("SYMLINK", 0, 2, ENTRY, (fs, q, r) => fs.symlink(q, r), {
     secondIsComponent: false,
+    creates: true,
   }),
-  [Opcode.MKNOD]: row("MKNOD", wire.MKNOD_IN.SIZE, 1, ENTRY, (fs, q, r) => fs.mknod(q, r)),
-  [Opcode.MKDIR]: row("MKDIR", wire.MKDIR_IN.SIZE, 1, ENTRY, (fs, q, r) => fs.mkdir(q, r)),
+  [Opcode.MKNOD]: row("MKNOD", wire.MKNOD_IN.SIZE, 1, ENTRY, (fs, q, r) => fs.mknod(q, r), {
+    creates: true,
+  }),
+  [Opcode.MKDIR]: row("MKDIR", wire.MKDIR_IN.SIZE, 1, ENTRY, (fs, q, r) => fs.mkdir(q, r), {
+    creates: true,
+  }),
   [Opcode.UNLINK]: row("UNLINK", 0, 1, 0, (fs, q, r) => fs.unlink(q, r)),
   [Opcode.RMDIR]: row("RMDIR", 0, 1, 0, (fs, q, r) => fs.rmdir(q, r)),
   [Opcode.RENAME]: row("RENAME", wire.RENAME_IN.SIZE, 2, 0, (fs, q, r) => fs.rename(q, r)),
@@ -164,7 +169,9 @@ const ROWS: Record<number, Operation> = {
   [Opcode.SETLK]: row("SETLK", wire.LK_IN.SIZE, 0, 0, (fs, q, r) => fs.setlk(q, r)),
   [Opcode.SETLKW]: row("SETLKW", wire.LK_IN.SIZE, 0, 0, (fs, q, r) => fs.setlkw(q, r)),
   [Opcode.ACCESS]: row("ACCESS", wire.ACCESS_IN.SIZE, 0, 0, (fs, q, r) => fs.access(q, r)),
-  [Opcode.CREATE]: row("CREATE", wire.CREATE_IN.SIZE, 1, CREATED, (fs, q, r) => fs.create(q, r)),
+  [Opcode.CREATE]: row("CREATE", wire.CREATE_IN.SIZE, 1, CREATED, (fs, q, r) => fs.create(q, r), {
+    creates: true,
+  }),
   // BMAP needs a block device under the mount; there is none.
   [Opcode.BMAP]: row("BMAP", wire.BMAP_IN.SIZE, 0, VARIES, refuse),
   // Passing an ioctl of a guest to the host's file system is refused; ENOTTY is what a file without ioctls says.

@@ -72,7 +72,30 @@ const encoder = new TextEncoder();
 /** Where the file type stands in a mode, which makes it a dirent's DT_* number. */
 const TYPE_SHIFT = 12;
 
-/** One object per queue, cleared for each request. Offsets are those of `wire/fuse.ts`, from the start of the body. */
+/**
+ * One object per queue, cleared for each request. Offsets are those of `wire/fuse.ts`, from the start of the body.
+ *
+ * @example
+ * ```ts
+ * import { Reply } from "./reply.ts";
+ * import { ATTR, ENTRY_OUT } from "../wire/fuse.ts";
+ *
+ * const reply = new Reply();
+ * // The server's part: so much room has the guest made.
+ * reply.sizeMax = 64;
+ *
+ * // LOOKUP: a whole struct.
+ * reply.putEntry({ nodeid: 7, validSeconds: 1.5, attributes: { ino: 7, size: 5, mode: 0o100644 } });
+ * if (reply.u32(ENTRY_OUT.ATTR + ATTR.MODE) !== 0o100644) throw new Error("another mode");
+ *
+ * // READDIR: records of 32 bytes here, so the third has no room.
+ * const names = ["a", "b", "c"];
+ * const fit = names.filter((name, index) =>
+ *   reply.appendDirent({ name, ino: 8, mode: 0o100644, cookie: index + 1 }, 4096)
+ * );
+ * if (fit.length !== 2 || reply.size !== 64) throw new Error("other records");
+ * ```
+ */
 export class Reply {
   /** Bytes of the body that are in scratch. */
   size = 0;

@@ -24,11 +24,28 @@ import type { RequestBuffers } from "./buffers.ts";
 export const REQUEST_SIZE_MAX = 128 * 1024;
 /** Copied before the opcode is known: all of GETATTR, READ and most LOOKUPs in one go. */
 const FIRST_COPY = 128;
+/** The most that INIT lets a guest write at once (`server.ts`): beyond it nothing is allocated for it. */
+const WRITE_SIZE_MAX = 1024 * 1024;
 const NO_GROUP = -1;
 
 /**
  * The request being served: one object per queue, loaded again and again. Offsets given to the accessors are
  * those of `wire/fuse.ts`, from the start of the struct that follows the header.
+ *
+ * @example
+ * ```ts
+ * import type { Request } from "./request.ts";
+ * import { READ_IN } from "../wire/fuse.ts";
+ *
+ * // The bytes of a file that a READ asks for.
+ * function asked(request: Request, file: Uint8Array): Uint8Array {
+ *   const start = request.u64(READ_IN.OFFSET);
+ *   return file.subarray(start, start + request.u32(READ_IN.SIZE_));
+ * }
+ *
+ * const request = { u64: () => 2, u32: () => 3 } as unknown as Request;
+ * if (asked(request, new Uint8Array(4)).length !== 2) throw new Error("past the end");
+ * ```
  */
 export class Request {
   /** `fuse.Opcode`: which method of the file system was called, for those that serve several. */
@@ -123,12 +140,13 @@ export class Request {
 
   /**
    * Finds `count` NUL-terminated names after a struct of `structSize` bytes, and the extensions at the end.
-   * False if a NUL is missing or the extensions are malformed.
+   * False if a NUL is missing or the extensions are malformed. With `labelFollows`, a security context may stand
+   * behind the names although the header does not say so.
    *
    * @internal
    */
-  parse(structSize: number, count: number): boolean {
-    const end = this.#parseExtensions();
+  parse(structSize: number, count: number, labelFollows = false): boolean {
+    let end = this.#parseExtensions();
     let offset = IN_HEADER.SIZE + structSize;
     if (end < offset) return false;
     this.nameSize = 0;
@@ -144,6 +162,10 @@ export class Request {
       this.name2Size = this.#stringSize(offset, end);
       if (this.name2Size < 0) return false;
       offset += this.name2Size + 1;
+    }
+    if (labelFollows && end === this.size && offset < end) {
+      if (!this.#parseBlocks(offset)) return false;
+      end = offset;
     }
     this.dataOffset = offset;
     this.dataSize = end - offset;
@@ -214,13 +236,13 @@ export class Request {
   }
 
   /**
-   * A copy of WRITE's data, WRITE_IN.SIZE_ bytes of it; null if the guest sent fewer than that, which is to be
-   * answered with EINVAL. Allocates, which a file system in JavaScript memory has to do anyway.
+   * A copy of WRITE's data, WRITE_IN.SIZE_ bytes of it; null if the guest sent fewer than that, or more than INIT
+   * allows, which is to be answered with EINVAL. Allocates, which a file system in JavaScript memory has to do anyway.
    */
   writeData(): Uint8Array<ArrayBuffer> | null {
     const start = IN_HEADER.SIZE + WRITE_IN.SIZE;
     const size = this.u32(WRITE_IN.SIZE_);
-    if (size > this.buffers.readableSize - start) return null;
+    if (size > WRITE_SIZE_MAX || size > this.buffers.readableSize - start) return null;
     const data = new Uint8Array(size);
     // The request itself ends at `start`: what is behind it in the copy is free.
     const pieceSizeMax = REQUEST_SIZE_MAX - start;
@@ -259,26 +281,30 @@ export class Request {
     const extensionSize = view.getUint16(IN_HEADER.TOTAL_EXTLEN, true) * 8;
     if (extensionSize === 0) return this.size;
     const start = this.size - extensionSize;
-    if (start < IN_HEADER.SIZE) return -1;
+    return start >= IN_HEADER.SIZE && this.#parseBlocks(start) ? start : -1;
+  }
+
+  #parseBlocks(start: number): boolean {
+    const { view } = this.bytes;
     let at = start;
     while (at + EXT_HEADER.SIZE <= this.size) {
       const size = view.getUint32(at + EXT_HEADER.SIZE_, true);
       const type = view.getUint32(at + EXT_HEADER.TYPE, true);
-      if (size < EXT_HEADER.SIZE || at + size > this.size) return -1;
+      if (size < EXT_HEADER.SIZE || at + size > this.size) return false;
       if (type <= FUSE_MAX_NR_SECCTX) {
-        if (type > 0 && !this.#parseLabel(at + SECCTX_HEADER.SIZE, at + size)) return -1;
+        if (type > 0 && !this.#parseLabel(at + SECCTX_HEADER.SIZE, at + size)) return false;
       } else if (type === FUSE_EXT_GROUPS) {
         const groups = at + EXT_HEADER.SIZE;
-        if (groups + SUPP_GROUPS.SIZE > at + size) return -1;
+        if (groups + SUPP_GROUPS.SIZE > at + size) return false;
         // fuse.h: Linux sends at most one; with more the server may use any, and the first is the parent's.
         if (view.getUint32(groups + SUPP_GROUPS.NR_GROUPS, true) > 0) {
-          if (groups + SUPP_GROUPS.GROUPS + 4 > at + size) return -1;
+          if (groups + SUPP_GROUPS.GROUPS + 4 > at + size) return false;
           this.supplementaryGroup = view.getUint32(groups + SUPP_GROUPS.GROUPS, true);
         }
       }
       at += Math.ceil(size / 8) * 8;
     }
-    return start;
+    return true;
   }
 
   #parseLabel(at: number, end: number): boolean {

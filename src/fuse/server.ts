@@ -20,6 +20,8 @@ import type { Session } from "./session.ts";
 /** Largest WRITE and READ: 256 pages, the most a Linux guest asks for by default. */
 export const MAX_WRITE = 1024 * 1024;
 const PAGE_SIZE = 4096;
+/** Since 7.38 the header says how long the extensions are; 7.36 and 7.37 (Linux 5.17 to 6.2) put a security context behind the names without saying so. */
+const MINOR_WITH_EXTLEN = 38;
 /** What Rust virtiofsd answers: as many background requests as the ring holds. */
 const MAX_BACKGROUND = 65535;
 const CONGESTION_THRESHOLD = 49149;
@@ -62,7 +64,7 @@ export class FuseServer {
     reply.clear(buffers);
     const loaded = request.load(buffers);
     if (this.#hooks.trace !== null) this.#hooks.trace(this.#requestLine());
-    const result = loaded < 0 ? loaded : this.#dispatch();
+    const result = loaded < 0 ? loaded : this.#guarded();
     if (result === PENDING) return NOT_YET;
     this.#hooks.count(request.opcode, result);
     const { opcode } = request;
@@ -85,7 +87,27 @@ export class FuseServer {
   end(): void {
     if (!this.#session.active) return;
     this.#session.end();
-    this.#fs.destroy();
+    try {
+      this.#fs.destroy();
+    } catch (error) {
+      this.#hooks.warn(
+        `Ending the session failed unexpectedly: ${(error as Error)?.stack ?? error}`,
+      );
+    }
+  }
+
+  /** A bug of ours, or of a library user's file system, must not take the share down: the guest gets EIO, the operator the reason. */
+  #guarded(): Status {
+    try {
+      const result = this.#dispatch();
+      const { size, directSize, sizeMax } = this.#reply;
+      assert(result !== 0 || size + directSize <= sizeMax, "a reply fits its room");
+      return result;
+    } catch (error) {
+      const name = opcodeName(this.#request.opcode);
+      this.#hooks.warn(`${name} failed unexpectedly: ${(error as Error)?.stack ?? error}`);
+      return -EIO;
+    }
   }
 
   #dispatch(): Status {
@@ -118,20 +140,13 @@ export class FuseServer {
     if (
       request.opcode === Opcode.SETXATTR && !this.#session.has(wire.FUSE_SETXATTR_EXT)
     ) inSize = wire.SETXATTR_IN.COMPAT_SIZE;
-    if (!request.parse(inSize, operation.nameCount)) return -EINVAL;
+    const labelled = operation.creates && this.#session.has2(wire.FUSE2_SECURITY_CTX) &&
+      this.#session.minor < MINOR_WITH_EXTLEN;
+    if (!request.parse(inSize, operation.nameCount, labelled)) return -EINVAL;
     const named = this.#checkNames(operation);
     if (named < 0) return named;
     if (operation.outSize > reply.sizeMax) return -EINVAL;
-    let result: Status;
-    try {
-      result = operation.run(this.#fs, request, reply);
-    } catch (error) {
-      // A bug of ours must not take the share down: the guest gets EIO, the operator the reason.
-      this.#hooks.warn(
-        `${operation.name} failed unexpectedly: ${(error as Error)?.stack ?? error}`,
-      );
-      return -EIO;
-    }
+    const result = operation.run(this.#fs, request, reply);
     if (result === 0 && operation.outSize >= 0) {
       reply.size = operation.outSize;
       reply.directSize = 0;

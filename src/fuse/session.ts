@@ -14,7 +14,19 @@ const FLAGS = 2;
 const FLAGS2 = 3;
 const COUNT = 4;
 
-/** The session, seen by one thread. */
+/**
+ * The session, seen by one thread.
+ *
+ * @example
+ * ```ts
+ * import { Session } from "./session.ts";
+ * import { FUSE_POSIX_ACL } from "../wire/fuse.ts";
+ *
+ * // The server makes it and hands it to FileSystem.attach(); INIT fills it in.
+ * const session = new Session(new Uint32Array(new SharedArrayBuffer(32)));
+ * if (session.active || session.has(FUSE_POSIX_ACL)) throw new Error("there was no INIT yet");
+ * ```
+ */
 export class Session {
   readonly #words: Uint32Array;
   readonly #base: number;

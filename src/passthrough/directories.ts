@@ -11,7 +11,7 @@
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import { O_DIRECTORY } from "../sys/architecture.ts";
-import { EINVAL, EMFILE, type Status } from "../sys/errno.ts";
+import { EINVAL, EMFILE, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   DIRENT,
@@ -36,7 +36,7 @@ const GROWTH_PLUS = 160 / 24;
 
 export function opendir(share: Share, request: Request, reply: Reply): Status {
   const { nodeid } = request;
-  if (!share.inodes.acquire(nodeid)) return share.borrow(nodeid);
+  if (!share.inodes.acquire(nodeid)) return -ESTALE;
   const fd = share.reopen(nodeid, O_RDONLY | O_DIRECTORY);
   share.inodes.release(nodeid);
   if (fd < 0) return fd;

@@ -10,7 +10,7 @@
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import { O_DIRECT, O_DIRECTORY, O_LARGEFILE, O_NOFOLLOW, O_TMPFILE } from "../sys/architecture.ts";
-import { EEXIST, EINVAL, EMFILE, EOPNOTSUPP, EROFS, type Status } from "../sys/errno.ts";
+import { EEXIST, EINVAL, EMFILE, EOPNOTSUPP, EROFS, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   COPY_FILE_RANGE_IN,
@@ -129,7 +129,7 @@ export function open(share: Share, request: Request, reply: Reply): Status {
   const flags = openFlags(share, request.u32(OPEN_IN.FLAGS));
   if (share.config.readonly && writes(flags)) return -EROFS;
   const { nodeid } = request;
-  if (!share.inodes.acquire(nodeid)) return share.borrow(nodeid);
+  if (!share.inodes.acquire(nodeid)) return -ESTALE;
   const saysKill = (request.u32(OPEN_IN.OPEN_FLAGS) & FUSE_OPEN_KILL_SUIDGID) !== 0;
   const fd = reopen(share, request, nodeid, flags, saysKill);
   const result = fd < 0 ? fd : replyOpen(share, reply, 0, fd, nodeid);
@@ -413,7 +413,7 @@ export function copyFileRange64(share: Share, request: Request, reply: Reply): S
 
 export function syncfs(share: Share, request: Request): Status {
   const { nodeid } = request;
-  if (!share.inodes.acquire(nodeid)) return share.borrow(nodeid);
+  if (!share.inodes.acquire(nodeid)) return -ESTALE;
   // syncfs(2) wants a descriptor opened for reading.
   const fd = share.reopen(nodeid, O_RDONLY | O_DIRECTORY);
   share.inodes.release(nodeid);

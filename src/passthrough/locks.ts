@@ -11,7 +11,7 @@
 import { PENDING } from "../fuse/file_system.ts";
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
-import { EAGAIN, EBADF, EINVAL, ENOLCK, ENOSYS, type Status } from "../sys/errno.ts";
+import { EAGAIN, EBADF, EINVAL, ENOLCK, ENOSYS, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   FILE_LOCK,
@@ -43,11 +43,7 @@ const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
 export function getlk(share: Share, request: Request, reply: Reply): Status {
   if (!share.session.has(FUSE_POSIX_LOCKS)) return -ENOSYS;
   if (!loadFlock(share, request)) return -EINVAL;
-  const { locks } = share;
-  locks.mutex.lock();
-  const fd = ownerFd(share, request);
-  const result = fd < 0 ? fd : status(libc.fcntl(fd, F_OFD_GETLK, share.scratch.flock));
-  locks.mutex.unlock();
+  const result = asOwner(share, request, F_OFD_GETLK);
   if (result < 0) return result;
   const { view, u64 } = viewOf(share);
   const start = u64(SCRATCH.FLOCK + FLOCK.START);
@@ -79,13 +75,11 @@ function setLock(share: Share, request: Request): Status {
   if ((request.u32(LK_IN.LK_FLAGS) & FUSE_LK_FLOCK) !== 0) return setFlock(share, request);
   if (!share.session.has(FUSE_POSIX_LOCKS)) return -ENOSYS;
   if (!loadFlock(share, request)) return -EINVAL;
-  const { locks } = share;
-  const unlocks = request.u32(LK_IN.LK + FILE_LOCK.TYPE) === F_UNLCK;
-  locks.mutex.lock();
-  const fd = ownerFd(share, request);
-  const result = fd < 0 ? fd : status(libc.fcntl(fd, F_OFD_SETLK, share.scratch.flock));
-  locks.mutex.unlock();
-  if (unlocks && result === 0) locks.countRelease();
+  const result = asOwner(share, request, F_OFD_SETLK);
+  // A write lock that became a read lock lets others in, too.
+  if (result === 0 && request.u32(LK_IN.LK + FILE_LOCK.TYPE) !== F_WRLCK) {
+    share.locks.countRelease();
+  }
   return result;
 }
 
@@ -121,26 +115,41 @@ function loadFlock(share: Share, request: Request): boolean {
   return true;
 }
 
-/** The descriptor that the request's lock owner locks this inode with, opened at its first lock. The lock table's mutex is held. */
+/** fcntl(2) as the request's lock owner, with the lock in scratch. */
+function asOwner(share: Share, request: Request, command: number): Status {
+  const { nodeid } = request;
+  const { handles, inodes, locks } = share;
+  // Both are pinned outside the mutex: the last release of an inode takes the mutex itself.
+  if (!inodes.acquire(nodeid)) return -ESTALE;
+  const slot = request.lo(LK_IN.FH);
+  let result: Status = -EBADF;
+  if (share.acquireHandle(slot, request.hi(LK_IN.FH), nodeid) >= 0) {
+    locks.mutex.lock();
+    const fd = ownerFd(share, request);
+    result = fd < 0 ? fd : status(libc.fcntl(fd, command, share.scratch.flock));
+    locks.mutex.unlock();
+    handles.release(slot);
+  }
+  inodes.release(nodeid);
+  return result;
+}
+
+/**
+ * The descriptor that the request's lock owner locks this inode with, opened at its first lock. The lock table's
+ * mutex is held, the inode pinned.
+ */
 function ownerFd(share: Share, request: Request): number {
   const { nodeid } = request;
   const { inodes, locks } = share;
   const ownerLo = request.lo(LK_IN.OWNER);
   const ownerHi = request.hi(LK_IN.OWNER);
-  // The open file proves that the guest may touch this inode, and pins it.
-  const slot = request.lo(LK_IN.FH);
-  if (share.acquireHandle(slot, request.hi(LK_IN.FH), nodeid) < 0) return -EBADF;
-  let fd = locks.find(inodes, nodeid, ownerLo, ownerHi);
-  if (fd < 0 && inodes.acquire(nodeid)) {
-    fd = share.reopen(nodeid, (share.config.readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-    if (fd >= 0 && !locks.insert(inodes, nodeid, ownerLo, ownerHi, fd)) {
-      libc.close(fd);
-      fd = -ENOLCK;
-    }
-    inodes.release(nodeid);
-  }
-  share.handles.release(slot);
-  return fd;
+  const known = locks.find(inodes, nodeid, ownerLo, ownerHi);
+  if (known >= 0) return known;
+  const fd = share.reopen(nodeid, (share.config.readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+  if (fd < 0) return fd;
+  if (locks.insert(inodes, nodeid, ownerLo, ownerHi, fd)) return fd;
+  libc.close(fd);
+  return -ENOLCK;
 }
 
 /** Drops all POSIX locks of an owner on an inode: any close(2) of the file does that. */

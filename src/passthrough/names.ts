@@ -33,10 +33,8 @@ export function lookup(share: Share, request: Request, reply: Reply): Status {
   ) {
     // At the root ".." is the root: nothing above it exists for the guest.
     result = share.statFd(parentFd);
-    if (result === 0) {
-      share.inodes.addLookup(nodeid);
-      writeEntry(share, reply, 0, nodeid, nodeid);
-    }
+    if (result === 0 && !share.inodes.addLookup(nodeid)) result = -ESTALE;
+    if (result === 0) writeEntry(share, reply, 0, nodeid, nodeid);
   } else if (isDotDot(u8, nameOffset, nameSize)) {
     result = lookupParent(share, reply, parentFd, nodeid);
   } else {
@@ -126,11 +124,15 @@ function isSubmount(share: Share, nodeid: number, parent: number): boolean {
 function lookupParent(share: Share, reply: Reply, fd: number, nodeid: number): Status {
   const { memory } = share.scratch;
   const path = memory.pointerAt(memory.setCString(SCRATCH.PATH, ".."));
-  const stated = status(
-    libc.statx(fd, path, AT_SYMLINK_NOFOLLOW, STATX_MASK, share.scratch.statx),
-  );
-  if (stated < 0) return stated;
-  share.loadKey();
+  const parentFd = status(libc.openat(fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+  if (parentFd < 0) return parentFd;
+  let result = share.statFd(parentFd);
+  if (result === 0) {
+    share.loadKey();
+    if (share.usesHandles) result = share.loadHandle(parentFd);
+  }
+  libc.close(parentFd);
+  if (result < 0) return result;
   const parent = share.inodes.find(share.key, 1);
   if (parent === 0) return -ESTALE;
   writeEntry(share, reply, 0, parent, nodeid);

@@ -6,7 +6,7 @@
 
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
-import { EINVAL, EROFS, type Status } from "../sys/errno.ts";
+import { EINVAL, EROFS, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   FUSE2_CREATE_SUPP_GROUP,
@@ -169,10 +169,8 @@ export function link(share: Share, request: Request, reply: Reply): Status {
     ),
   );
   if (result === 0) result = share.statFd(oldFd);
-  if (result === 0) {
-    share.inodes.addLookup(old);
-    writeEntry(share, reply, 0, old, request.nodeid);
-  }
+  if (result === 0 && !share.inodes.addLookup(old)) result = -ESTALE;
+  if (result === 0) writeEntry(share, reply, 0, old, request.nodeid);
   share.giveBack(request.nodeid, parentFd);
   share.giveBack(old, oldFd);
   return result;

@@ -83,9 +83,10 @@ export class PassthroughFs extends FileSystem {
   }
 
   override destroy(): void {
-    const { handles, inodes } = this.#share;
+    const { handles, inodes, mounts } = this.#share;
     handles.closeAll();
     inodes.forgetAll();
+    mounts.keepFirst();
   }
 
   override lookup(request: Request, reply: Reply): Status {

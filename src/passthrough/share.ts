@@ -205,7 +205,7 @@ export class Share {
       }
     }
     const nodeid = inodes.insert(key, byHandle ? -1 : fd);
-    if (byHandle || nodeid === 0 || inodes.fd(nodeid) !== fd) libc.close(fd);
+    if (byHandle || !inodes.inserted) libc.close(fd);
     return nodeid === 0 ? -EMFILE : nodeid;
   }
 

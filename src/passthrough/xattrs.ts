@@ -73,17 +73,21 @@ function replyBytes(request: Request, reply: Reply, result: Status): Status {
   return 0;
 }
 
-function roomFor(request: Request, reply: Reply): number {
-  return Math.min(request.u32(GETXATTR_IN.SIZE_), reply.sizeMax, REPLY_SIZE_MAX);
+/** Bytes that may be asked of the host: 0 asks for the size alone. ERANGE if the guest wants bytes and left no room: asking for 0 would then answer another question. */
+function roomFor(request: Request, reply: Reply): Status {
+  const asked = request.u32(GETXATTR_IN.SIZE_);
+  if (asked !== 0 && reply.sizeMax === 0) return -ERANGE;
+  return Math.min(asked, reply.sizeMax, REPLY_SIZE_MAX);
 }
 
 export function getxattr(share: Share, request: Request, reply: Reply): Status {
   if (!share.config.xattr) return -ENOSYS;
   if (isHiddenAcl(share, request.bytes, request.nameOffset)) return -EOPNOTSUPP;
+  const room = roomFor(request, reply);
+  if (room < 0) return room;
   const fd = share.borrow(request.nodeid);
   if (fd < 0) return fd;
   const path = share.scratch.fdPath(fd);
-  const room = roomFor(request, reply);
   const result = status(libc.getxattr(path, request.namePointer, reply.pointerAt(0), room));
   share.giveBack(request.nodeid, fd);
   return replyBytes(request, reply, result);
@@ -91,9 +95,10 @@ export function getxattr(share: Share, request: Request, reply: Reply): Status {
 
 export function listxattr(share: Share, request: Request, reply: Reply): Status {
   if (!share.config.xattr) return -ENOSYS;
+  const room = roomFor(request, reply);
+  if (room < 0) return room;
   const fd = share.borrow(request.nodeid);
   if (fd < 0) return fd;
-  const room = roomFor(request, reply);
   const result = status(libc.listxattr(share.scratch.fdPath(fd), reply.pointerAt(0), room));
   share.giveBack(request.nodeid, fd);
   if (result <= 0 || room === 0) return replyBytes(request, reply, result);

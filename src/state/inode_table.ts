@@ -83,6 +83,8 @@ export type ReleaseLocks = (firstLock: number) => void;
 
 /** The table, seen by one thread. All threads make their own over the same memory. */
 export class InodeTable {
+  /** Whether the last {@linkcode insert} took its descriptor. */
+  inserted = false;
   readonly #u32: Uint32Array;
   readonly #i32: Int32Array;
   readonly #u8: Uint8Array;
@@ -203,11 +205,16 @@ export class InodeTable {
     return nodeid;
   }
 
-  /** One more lookup of an acquired inode: LINK's reply. */
-  addLookup(nodeid: number): void {
+  /**
+   * One more lookup of an acquired inode: LINK's reply. False if another queue has made the guest forget it
+   * meanwhile: then it is not known any more, and must not be named.
+   */
+  addLookup(nodeid: number): boolean {
     this.#mutex.lock();
-    this.#addLookups(nodeid, 1);
+    const known = (this.#u32[this.#word(nodeid) + FLAGS]! & INODE_FLAG_HASHED) !== 0;
+    if (known) this.#addLookups(nodeid, 1);
     this.#mutex.unlock();
+    return known;
   }
 
   /** Whether (dev, ino) may be known: a hint that costs no system call, for choosing the cheaper way to look up. */
@@ -227,17 +234,19 @@ export class InodeTable {
   }
 
   /**
-   * Makes an inode known, with one lookup, and returns its nodeid; 0 if the table is full. `fd` (or -1) belongs
-   * to the table afterwards, unless another queue made the same inode known meanwhile: then
-   * that nodeid is returned, and `fd(nodeid) !== fd` tells the caller to close its own.
+   * Makes an inode known, with one lookup, and returns its nodeid; 0 if the table is full. {@linkcode inserted} then
+   * says whether `fd` (or -1) belongs to the table: not if another queue made the same inode known meanwhile. (The slot
+   * itself cannot tell: a hostile guest may have made it forgotten again.)
    */
   insert(key: InodeKey, fd: number): number {
     this.#mutex.lock();
     let nodeid = this.#findLocked(key);
+    this.inserted = false;
     if (nodeid !== 0) {
       this.#addLookups(nodeid, 1);
     } else {
       nodeid = this.#takeSlot();
+      this.inserted = nodeid !== 0;
       if (nodeid !== 0) this.#fill(nodeid, key, fd);
     }
     this.#mutex.unlock();

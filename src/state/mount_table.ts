@@ -14,7 +14,10 @@ const SLOT_WORDS = MOUNT_SLOT.SIZE >>> 2;
 const FD = MOUNT_SLOT.FD >>> 2;
 const USED = STATE_HEADER.MOUNT_USED >>> 2;
 
-/** The table, seen by one thread. Entries are only ever added. */
+/**
+ * The table, seen by one thread. Entries are added as mounts are met, and all but the root's dropped when a session
+ * ends, so that the host can unmount them.
+ */
 export class MountTable {
   readonly #i32: Int32Array;
   readonly #mutex: Mutex;
@@ -49,5 +52,16 @@ export class MountTable {
     this.#mutex.unlock();
     if (known) libc.close(fd);
     return known || inserted;
+  }
+
+  /** Closes all but the first entry, the root's. No inode is held by handle any more. */
+  keepFirst(): void {
+    this.#mutex.lock();
+    const count = this.#i32[USED]!;
+    Atomics.store(this.#i32, USED, Math.min(count, 1));
+    for (let slot = 1; slot < count; slot++) {
+      libc.close(this.#i32[TABLE + slot * SLOT_WORDS + FD]!);
+    }
+    this.#mutex.unlock();
   }
 }

@@ -81,12 +81,27 @@ const SYMBOLS = {
 
   // Sockets
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  bind: { parameters: ["i32", "pointer", "u32"], result: "i32" },
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
   listen: { parameters: ["i32", "i32"], result: "i32" },
   accept4: { parameters: ["i32", "pointer", "pointer", "i32"], result: "i32" },
   recvmsg: { parameters: ["i32", "pointer", "i32"], result: "i32" },
   sendmsg: { parameters: ["i32", "pointer", "i32"], result: "i32" },
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
+
+  // Set-up only: paths are given as JavaScript bytes, with their NUL.
+  open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
+  unlink: { parameters: ["buffer"], result: "i32" },
+  chown: { parameters: ["buffer", "u32", "u32"], result: "i32" },
+  chmod: { parameters: ["buffer", "u32"], result: "i32" },
+  write_bytes: { name: "write", parameters: ["i32", "buffer", "i32"], result: "i32" },
+  fcntl_int: { name: "fcntl", parameters: ["i32", "i32", "i32"], result: "i32" },
+  getgrnam: { parameters: ["buffer"], result: "pointer" },
+  strerror: { parameters: ["i32"], result: "pointer" },
+  openlog: { parameters: ["pointer", "i32", "i32"], result: "void" },
+  /** Declared for the one format "%s". */
+  syslog: { parameters: ["i32", "buffer", "buffer"], result: "void" },
 
   // Process and thread
   getpid: { parameters: [], result: "i32" },

@@ -4,12 +4,7 @@
  * @module
  */
 
-const SYMBOLS = {
-  /** void openlog(const char *ident, int option, int facility) */
-  openlog: { parameters: ["pointer", "i32", "i32"], result: "void" },
-  /** void syslog(int priority, const char *format, ...): declared for the one format "%s" */
-  syslog: { parameters: ["i32", "buffer", "buffer"], result: "void" },
-} as const satisfies Deno.ForeignLibraryInterface;
+import { libc } from "./libc.ts";
 
 /** syslog.h: LOG_PID, LOG_NDELAY (connect at once, before any sandbox), LOG_DAEMON. */
 const LOG_PID = 0x01;
@@ -21,7 +16,6 @@ export const SYSLOG_SEVERITY = { ERR: 3, WARNING: 4, INFO: 6, DEBUG: 7 } as cons
 
 /** The system log, opened under one name. */
 export class Syslog {
-  readonly #library: Deno.DynamicLibrary<typeof SYMBOLS>;
   /** openlog(3) keeps the pointer, so the bytes live as long as this object. */
   readonly #identity: Uint8Array<ArrayBuffer>;
   readonly #format: Uint8Array<ArrayBuffer>;
@@ -29,10 +23,9 @@ export class Syslog {
 
   /** Opens the log; `identity` is what each line is attributed to. */
   constructor(identity: string) {
-    this.#library = Deno.dlopen("libc.so.6", SYMBOLS);
     this.#identity = this.#encoder.encode(identity + "\0");
     this.#format = this.#encoder.encode("%s\0");
-    this.#library.symbols.openlog(
+    libc.openlog(
       Deno.UnsafePointer.of(this.#identity),
       LOG_PID | LOG_NDELAY,
       LOG_DAEMON,
@@ -43,6 +36,6 @@ export class Syslog {
   write(severity: number, line: string): void {
     // A NUL would cut the line short: it is replaced, not trusted.
     const text = this.#encoder.encode(line.replaceAll("\0", "\\0") + "\0");
-    this.#library.symbols.syslog(severity, this.#format, text);
+    libc.syslog(severity, this.#format, text);
   }
 }

@@ -23,7 +23,7 @@ import {
   tryLock,
   unixStreamSocket,
   unlinkPath,
-} from "../sys/listener_calls.ts";
+} from "../sys/unix_socket.ts";
 
 const ENOENT = 2;
 const EACCES = 13;

@@ -172,14 +172,15 @@ Deno.test({
   fn: async () => {
     using tree = new TempTree();
     const expected: string[] = [];
-    for (let index = 0; index < 400; index += 1) {
+    for (let index = 0; index < 600; index += 1) {
       expected.push(`f${index}`);
       tree.file(`f${index}`);
     }
-    // Enough for the process itself, not for 400 inodes held by descriptor.
+    // Enough for the process itself, not for 600 inodes held by descriptor.
     await using daemon = await Daemon.start({
       sharedDir: tree.root,
-      args: ["--rlimit-nofile", "200", "--inode-file-handles=never"],
+      descriptorLimit: 300,
+      args: ["--rlimit-nofile", "0", "--inode-file-handles=never"],
     });
     using guest = Guest.connect(daemon.socketPath);
     const { fuse } = guest;
@@ -197,7 +198,7 @@ Deno.test({
           names.push(entry.name);
           offset = entry.off;
         }
-        if (names.filter((entry) => entry !== "." && entry !== "..").length === 400) break;
+        if (names.filter((entry) => entry !== "." && entry !== "..").length === 600) break;
         continue;
       }
       if (reply.body.length === 0) break;
@@ -210,10 +211,22 @@ Deno.test({
     }
     const found = names.filter((entry) => entry !== "." && entry !== "..");
     assert.deepEqual(found.sort(), expected.sort(), "every name once");
-    assert.ok(withNode < 400, "the limit was reached, or this test shows nothing");
-    const error = fuse.call(OP.LOOKUP, ROOT, name("f399"), { room: 128 }).error;
+    assert.ok(withNode < 600, "the limit was reached, or this test shows nothing");
+    const error = fuse.call(OP.LOOKUP, ROOT, name("f599"), { room: 128 }).error;
     assert.ok([0, -24, -23].includes(error), `LOOKUP at the limit: ${error}`);
     fuse.getattr(ROOT);
     assert.ok(await daemon.isRunning());
   },
+});
+
+Deno.test("--rlimit-nofile: sets the limit of the process, downwards too", async () => {
+  using tree = new TempTree();
+  await using daemon = await Daemon.start({
+    sharedDir: tree.root,
+    args: ["--rlimit-nofile", "700"],
+  });
+  const limits = Deno.readTextFileSync(`/proc/${daemon.pid}/limits`);
+  assert.match(limits, /Max open files +700 /);
+  using guest = Guest.connect(daemon.socketPath);
+  guest.fuse.getattr(ROOT);
 });

@@ -139,6 +139,69 @@ served.test(
   size,
 );
 
+for (const indirect of [false, true]) {
+  const kind = indirect ? "indirect" : "direct";
+  served.test(
+    `virtio 2.7.4: more pieces than one preadv takes (IOV_MAX), ${kind}`,
+    ({ guest, tree }) => {
+      const content = crypto.getRandomValues(new Uint8Array(3000));
+      tree.file("f", content);
+      const fuse = guest.fuse;
+      const { nodeid } = fuse.lookup(ROOT, "f");
+      const fh = fuse.open(nodeid, O.RDWR);
+      const one = new Array(3000).fill(1);
+      const writableCuts = [16, ...one];
+      const read = fuse.ok(OP.READ, nodeid, readBody(fh, 0n, 3000), {
+        writableCuts,
+        indirect,
+        room: 3000,
+      });
+      // A short read would be the end of the file to the guest.
+      assert.deepEqual(read, content);
+      const data = crypto.getRandomValues(new Uint8Array(3000));
+      const written = fuse.ok(OP.WRITE, nodeid, writeBody(fh, 0n, data), {
+        readableCuts: [40, 40, ...one],
+        indirect,
+        room: 8,
+      });
+      // A short write would be an error to the guest's page cache.
+      assert.equal(viewOf(written).getUint32(0, true), 3000);
+      assert.deepEqual(Deno.readFileSync(tree.path("f")), data);
+    },
+    { queueSize: 4096, notOnRust: true },
+  );
+}
+
+served.test(
+  "virtio 2.7.4: READ and WRITE of 1 MiB in pages, as Linux sends them",
+  ({ guest, tree }) => {
+    tree.file("f");
+    const fuse = guest.fuse;
+    const { nodeid } = fuse.lookup(ROOT, "f");
+    const fh = fuse.open(nodeid, O.RDWR);
+    const data = new Uint8Array(1 << 20);
+    for (let at = 0; at < data.length; at += 65_536) {
+      crypto.getRandomValues(data.subarray(at, at + 65_536));
+    }
+    const pages = new Array(256).fill(4096);
+    const layout = { indirect: true };
+    const written = fuse.ok(OP.WRITE, nodeid, writeBody(fh, 0n, data), {
+      ...layout,
+      readableCuts: [40, 40, ...pages],
+      room: 8,
+    });
+    assert.equal(viewOf(written).getUint32(0, true), data.length);
+    assert.deepEqual(Deno.readFileSync(tree.path("f")), data);
+    const read = fuse.ok(OP.READ, nodeid, readBody(fh, 0n, data.length), {
+      ...layout,
+      writableCuts: [16, ...pages],
+      room: data.length,
+    });
+    assert.deepEqual(read, data);
+  },
+  { queueSize: 1024 },
+);
+
 served.test("virtio 2.7: the smallest ring of two descriptors", ({ guest }) => {
   const fuse: FuseClient = guest.fuse;
   const whole = { readableCuts: [], writableCuts: [] };

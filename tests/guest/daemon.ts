@@ -25,7 +25,7 @@ export const isRustPeer = Deno.env.get("VIRTIOFSD_TS_PEER") === "rust";
 function ourCommand(args: readonly string[]): CommandLine {
   const binary = Deno.env.get("VIRTIOFSD_TS_BINARY");
   if (binary !== undefined) return { command: binary, args: [...args] };
-  const main = new URL("../../main.ts", import.meta.url).pathname;
+  const main = `${import.meta.dirname}/../../main.ts`;
   return { command: Deno.execPath(), args: ["run", "-A", main, ...args] };
 }
 

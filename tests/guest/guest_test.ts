@@ -20,7 +20,7 @@ if (obstacle !== null) console.log(`guest suite: left out, because ${obstacle}`)
 const ignore = obstacle !== null && !isGuestRequired;
 
 const isQuick = Deno.env.get("VIRTIOFSD_TS_QUICK") === "1";
-const POSIX_SUITE = new URL("../posix/run.ts", import.meta.url).pathname;
+const POSIX_SUITE = `${import.meta.dirname}/../posix/run.ts`;
 
 /** The configurations whose guest runs the POSIX suite too. */
 const POSIX_CONFIGURATIONS = new Set(["cache=never", "cache=auto", "cache=always writeback"]);

@@ -79,9 +79,12 @@ const MODULES = [
   "fs/fuse/virtiofs",
 ];
 
-async function modules(version: string): Promise<CpioMember[]> {
-  const roots = [`${guestRoot}/usr/lib/modules/${version}`, `${guestRoot}/lib/modules/${version}`];
-  const root = firstExisting(roots);
+/** The modules lie beside the kernel image's own boot directory, installed or merely unpacked. */
+async function modules(tools: QemuTools): Promise<CpioMember[]> {
+  const prefix = tools.kernel.replace(/\/boot\/[^/]*$/, "");
+  const root = firstExisting(
+    ["usr/lib/modules", "lib/modules"].map((dir) => `${prefix}/${dir}/${tools.version}`),
+  );
   const members: CpioMember[] = [];
   for (const name of root === null ? [] : MODULES) {
     const plain = `${root}/kernel/${name}.ko`;
@@ -116,7 +119,7 @@ poweroff -f
 `;
 }
 
-async function writeInitramfs(path: string, script: string, version: string): Promise<void> {
+async function writeInitramfs(path: string, script: string, tools: QemuTools): Promise<void> {
   const dirs = ["bin", "proc", "sys", "dev", "tmp", "mnt", "modules"];
   const members: CpioMember[] = [
     ...dirs.map((dir) => ({ path: dir, mode: 0o40755 })),
@@ -125,7 +128,7 @@ async function writeInitramfs(path: string, script: string, version: string): Pr
     { path: "bin/busybox", mode: 0o100755, content: Deno.readFileSync(findBusybox()!) },
     { path: "bin/sh", mode: 0o120777, content: new TextEncoder().encode("busybox") },
     { path: "init", mode: 0o100755, content: new TextEncoder().encode(initScript(script)) },
-    ...await modules(version),
+    ...await modules(tools),
   ];
   Deno.writeFileSync(path, cpioArchive(members));
 }
@@ -133,7 +136,7 @@ async function writeInitramfs(path: string, script: string, version: string): Pr
 /** Boots a guest, waits until it has powered off, and cleans up after it in any case. */
 export async function bootQemu(tools: QemuTools, options: QemuOptions): Promise<QemuResult> {
   const initramfs = `${options.workDir}/initramfs`;
-  await writeInitramfs(initramfs, options.script, tools.version);
+  await writeInitramfs(initramfs, options.script, tools);
   const memory = options.memory ?? "1G";
   const insideRoot = (path: string) =>
     guestRoot !== "" && path.startsWith(`${guestRoot}/`)

@@ -49,9 +49,7 @@ for (const configuration of CONFIGURATIONS) {
     configuration,
     target: (option("target") ?? "virtiofs") as Target,
     isQuick: option("quick") !== null,
-    posixSuite: option("posix") === null
-      ? null
-      : new URL("../posix/run.ts", import.meta.url).pathname,
+    posixSuite: option("posix") === null ? null : `${import.meta.dirname}/../posix/run.ts`,
     ...(only === null ? {} : { only: only.split(",") }),
   });
   isGood = print(report) && isGood;

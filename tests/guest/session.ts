@@ -71,7 +71,7 @@ function bigFileBytes(options: SessionOptions): number {
 }
 
 function guestScript(workDir: string, target: Target): string {
-  const inside = new URL("./inside.ts", import.meta.url).pathname;
+  const inside = `${import.meta.dirname}/inside.ts`;
   const mount = {
     virtiofs: `"$b" mount -t virtiofs ${TAG} $GUEST/mount`,
     hostfs: `"$b" mount -t hostfs -o ${hostPrefix}${workDir}/shared none $GUEST/mount`,
@@ -132,6 +132,18 @@ async function verify(
   }
 }
 
+/** Ends a guest whose daemon has died under it: it would wait for answers until the deadline. */
+function daemonWatch(daemon: Daemon | null): () => string | null {
+  // A daemon that ends because the guest has just gone needs a moment to be seen in that order.
+  const graceMs = 3000;
+  let deadSince: number | null = null;
+  return () => {
+    if (daemon === null || daemon.isRunning) return null;
+    deadSince ??= performance.now();
+    return performance.now() - deadSince > graceMs ? "the daemon died while the guest ran" : null;
+  };
+}
+
 async function boot(
   workDir: string,
   options: SessionOptions,
@@ -142,8 +154,8 @@ async function boot(
     workDir,
     sockets: daemon === null ? [] : [socketPath],
     script: guestScript(workDir, options.target ?? "virtiofs"),
-    timeoutMs: options.timeoutMs ?? 300_000,
-    watch: () => null,
+    timeoutMs: options.timeoutMs ?? 600_000,
+    watch: daemonWatch(daemon),
   });
 }
 

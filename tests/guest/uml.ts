@@ -5,6 +5,7 @@
  * @module
  */
 import { TestProcess, waitUntil } from "./process.ts";
+import { statvfs } from "./workloads/libc.ts";
 import { findBusybox, guestRoot, hostPrefix, machineCommand } from "./tools.ts";
 
 /** How to boot a guest. */
@@ -13,8 +14,8 @@ export interface UmlOptions {
   readonly workDir: string;
   /** vhost-user sockets of file-system devices. */
   readonly sockets: readonly string[];
-  /** Kernel memory, as in `mem=`. */
-  readonly memory?: string;
+  /** Kernel memory. */
+  readonly memoryMiB?: number;
   /** Mount commands and work, as a shell script; `$GUEST` is an empty tmpfs, tools are on PATH. */
   readonly script: string;
   readonly timeoutMs: number;
@@ -73,15 +74,28 @@ ${options.script}
 `;
 }
 
+/**
+ * Where the guest's memory file goes: /dev/shm if it has the room and is not mounted noexec (containers often
+ * have 64 MiB, and noexec), otherwise the work directory.
+ */
+function memoryDirectory(memoryMiB: number, workDir: string): string {
+  const mount = Deno.readTextFileSync("/proc/self/mountinfo").split("\n")
+    .findLast((line) => line.split(" ")[4] === "/dev/shm");
+  if (mount === undefined || / noexec|,noexec/.test(mount)) return workDir;
+  const { fragmentSize, blocksAvailable } = statvfs("/dev/shm");
+  return fragmentSize * blocksAvailable > memoryMiB * 1024 * 1024 ? "/dev/shm" : workDir;
+}
+
 /** Boots a guest, waits until it has powered off, and cleans up after it in any case. */
 export async function bootUml(options: UmlOptions): Promise<UmlResult> {
-  const checkout = new URL("../..", import.meta.url).pathname;
-  const base = mountBase([checkout, Deno.execPath(), options.workDir, guestRoot]);
+  const needed = [import.meta.dirname!, Deno.execPath(), options.workDir, guestRoot];
+  const base = mountBase(needed);
   const initPath = `${options.workDir}/init.sh`;
   Deno.writeTextFileSync(initPath, initScript(options, base));
   Deno.chmodSync(initPath, 0o755);
+  const memoryMiB = options.memoryMiB ?? 1500;
   const kernelArgs = [
-    `mem=${options.memory ?? "1500M"}`,
+    `mem=${memoryMiB}M`,
     "root=/dev/root",
     "rootfstype=hostfs",
     `rootflags=${hostPrefix}/`,
@@ -90,12 +104,18 @@ export async function bootUml(options: UmlOptions): Promise<UmlResult> {
     "con=null",
     "con0=fd:0,fd:1",
     "panic=-1",
+    // The kernel would put its own /dev over the host's, and over a checkout in /dev/shm.
+    ...(needed.some((path) => path.startsWith("/dev/")) ? ["devtmpfs.mount=0"] : []),
     `umid=vfs${Deno.pid}x${bootNumber++}`,
     `uml_dir=${hostPrefix}${options.workDir}`,
     ...options.sockets.map((path) => `virtio_uml.device=${hostPrefix}${path}:26`),
   ];
   const { command, args } = machineCommand("/usr/bin/linux.uml", kernelArgs);
-  await using process = new TestProcess({ command, args });
+  await using process = new TestProcess({
+    command,
+    args,
+    env: { TMPDIR: hostPrefix + memoryDirectory(memoryMiB, options.workDir) },
+  });
   let problem: string | null = null;
   const isOver = () => {
     problem = options.watch?.() ?? null;

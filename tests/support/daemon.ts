@@ -25,6 +25,8 @@ export interface DaemonOptions {
   readonly tag?: string | null;
   readonly cache?: string;
   readonly keepListening?: boolean;
+  /** RLIMIT_NOFILE, soft and hard, that the process is born with. */
+  readonly descriptorLimit?: number;
   /** Further words of the command line. */
   readonly args?: readonly string[];
 }
@@ -60,9 +62,12 @@ export class Daemon {
       ...(options.keepListening === true && !isRustPeer ? ["--keep-listening"] : []),
       ...(options.args ?? []),
     ];
+    const limit = options.descriptorLimit === undefined
+      ? ""
+      : `ulimit -n ${options.descriptorLimit}; `;
     // A shell puts stderr into a file, which no test has to drain; exec keeps the process id.
     const child = new Deno.Command("/bin/sh", {
-      args: ["-c", 'exec "$@" 2>"$0"', runtime.path("stderr"), ...words],
+      args: ["-c", `${limit}exec "$@" 2>"$0"`, runtime.path("stderr"), ...words],
       stdin: "null",
       stdout: "null",
     }).spawn();

@@ -35,9 +35,16 @@ export class Frontend {
   /** What the last `negotiate` agreed on. */
   features = 0n;
   protocolFeatures = 0n;
-  #open = true;
+  static readonly #connections = new Set<Frontend>();
 
-  private constructor(readonly fd: number) {}
+  private constructor(readonly fd: number) {
+    Frontend.#connections.add(this);
+  }
+
+  /** Hangs up on whatever a failed test left open: a daemon serves one front end at a time. */
+  static closeAll(): void {
+    for (const frontend of [...Frontend.#connections]) frontend.close();
+  }
 
   /** Connects to a listening daemon. */
   static connect(path: string): Frontend {
@@ -231,9 +238,7 @@ export class Frontend {
 
   /** Hangs up. */
   close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    close(this.fd);
+    if (Frontend.#connections.delete(this)) close(this.fd);
   }
 }
 

@@ -97,8 +97,12 @@ export class Guest implements Disposable {
   }
 }
 
-/** NUM, BASE, ADDR, KICK, CALL for one ring: QEMU's order. */
+/**
+ * NUM, BASE, ADDR, KICK, CALL for one ring: QEMU's order. QEMU has given the ring an interrupt
+ * before, and passes on what it signals: without one, work done before CALL would go unnoticed.
+ */
 export function setUpRing(frontend: Frontend, index: number, queue: SplitQueue): void {
+  frontend.set(REQUEST.SET_VRING_CALL, words(BigInt(index)), [queue.callFd]);
   frontend.set(REQUEST.SET_VRING_NUM, words(index, queue.size));
   frontend.set(REQUEST.SET_VRING_BASE, words(index, queue.availIndex));
   frontend.set(REQUEST.SET_VRING_ADDR, vringAddr(index, queue));

@@ -45,6 +45,7 @@ const libc = Deno.dlopen("libc.so.6", {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" },
@@ -96,7 +97,7 @@ export function close(fd: number): void {
   check("close", c.close(fd));
 }
 
-/** Connects a stream socket to a path. */
+/** Connects a stream socket to a path; a daemon that accepts nobody is an error, not a hang. */
 export function connectUnix(path: string): number {
   const fd = check("socket", c.socket(1, 1 | 0o2000000, 0)); // AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC
   const name = new TextEncoder().encode(path);
@@ -104,6 +105,9 @@ export function connectUnix(path: string): number {
   if (name.length > 107) throw new Error(`socket path is too long: ${path}`);
   address[0] = 1;
   address.set(name, 2);
+  // A full backlog blocks connect(2) for as long as SO_SNDTIMEO says: five seconds.
+  const timeout = new Uint8Array(new BigInt64Array([5n, 0n]).buffer);
+  check("setsockopt", c.setsockopt(fd, SOL_SOCKET, 21, timeout, 16));
   const result = c.connect(fd, address, address.length);
   if (result < 0) {
     const code = errnoView[0]!;

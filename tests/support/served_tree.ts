@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { Daemon, isRustPeer } from "./daemon.ts";
+import { Frontend } from "./frontend.ts";
 import { Guest, type GuestOptions } from "./guest.ts";
 import { TempTree } from "./temp_tree.ts";
 
@@ -58,7 +59,11 @@ export class ServedTree {
     Deno.test({ name, ignore, sanitizeOps: false, sanitizeResources: false }, async () => {
       const tree = this.#emptyTree();
       const daemon = await this.#running(tree);
-      await body({ daemon, tree });
+      try {
+        await body({ daemon, tree });
+      } finally {
+        Frontend.closeAll();
+      }
       if (isRustPeer) return;
       assert.ok(await daemon.isRunning(), `the daemon ended; it said:\n${daemon.stderr()}`);
     });

@@ -338,10 +338,17 @@ export function fstatx(fd: number): Status | number {
   return result < 0 ? result : readStatus(new DataView(buffer));
 }
 
+/** What statvfs(3) tells. */
+export interface FileSystemStatus {
+  readonly fragmentSize: number;
+  readonly blocks: number;
+  readonly blocksAvailable: number;
+  readonly files: number;
+  readonly nameMax: number;
+}
+
 /** statvfs(3). */
-export function statvfs(
-  path: Path,
-): { fragmentSize: number; blocks: number; files: number; nameMax: number } {
+export function statvfs(path: Path): FileSystemStatus {
   const buffer = new ArrayBuffer(112);
   const result = status(c.statvfs(cString(path), buffer));
   if (result < 0) throw new Error(`statvfs failed with errno ${-result}`);
@@ -349,6 +356,7 @@ export function statvfs(
   return {
     fragmentSize: Number(view.getBigUint64(8, true)),
     blocks: Number(view.getBigUint64(16, true)),
+    blocksAvailable: Number(view.getBigUint64(32, true)),
     files: Number(view.getBigUint64(40, true)),
     nameMax: Number(view.getBigUint64(80, true)),
   };

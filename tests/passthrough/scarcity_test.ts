@@ -1,0 +1,102 @@
+import { deepEqual, equal } from "node:assert/strict";
+import { libc } from "../../src/sys/libc.ts";
+import { NativeMemory } from "../../src/sys/native_memory.ts";
+import { OP, readDirents } from "../support/fuse_wire.ts";
+import { name, words } from "../support/little_endian.ts";
+import { descriptorCount, ShareClient } from "./share_client.ts";
+
+const ROOT = 1n;
+const EMFILE = 24;
+const RLIMIT_NOFILE = 7;
+
+/** Lowers the soft limit of open descriptors until disposed of. */
+class DescriptorLimit implements Disposable {
+  readonly #memory = NativeMemory.allocate(4096);
+  readonly #soft: number;
+
+  constructor(soft: number) {
+    libc.prlimit(0, RLIMIT_NOFILE, null, this.#memory.pointerAt(0));
+    this.#soft = this.#memory.u64(0);
+    this.#set(soft);
+  }
+
+  #set(soft: number): void {
+    this.#memory.setU64(0, soft);
+    equal(libc.prlimit(0, RLIMIT_NOFILE, this.#memory.pointerAt(0), null), 0);
+  }
+
+  [Symbol.dispose](): void {
+    this.#set(this.#soft);
+  }
+}
+
+function files(share: ShareClient, count: number): string[] {
+  const names = Array.from({ length: count }, (_, i) => `file-${i}`);
+  for (const entry of names) share.tree.file(entry, entry);
+  return names;
+}
+
+Deno.test("prefer: inodes beyond the descriptors' share are held by file handle, and work", async () => {
+  const share = await (async () => {
+    using _limit = new DescriptorLimit(200);
+    return await ShareClient.start({ inodeFileHandles: "prefer" });
+  })();
+  await using _ = share;
+  const names = files(share, 300);
+  const nodeids = new Map<string, bigint>();
+  for (const entry of names) nodeids.set(entry, (await share.lookup(ROOT, entry)).nodeid);
+  equal(share.inodes.count, 301);
+  equal(share.inodes.fdCount <= 140, true, `${share.inodes.fdCount} descriptors of a limit of 200`);
+  equal(share.inodes.fdCount >= 100, true);
+  // Looked up again they are the same inodes, however they are held.
+  for (const entry of names) equal((await share.lookup(ROOT, entry)).nodeid, nodeids.get(entry));
+  const before = descriptorCount();
+  for (const entry of names) {
+    const nodeid = nodeids.get(entry)!;
+    const fh = await share.open(nodeid, 0);
+    const { body } = await share.call(OP.READ, nodeid, words(fh, 0n, 99, 0, 0n, 0, 0));
+    equal(new TextDecoder().decode(body), entry);
+    await share.release(nodeid, fh);
+  }
+  equal(descriptorCount(), before);
+  for (const nodeid of nodeids.values()) await share.forget(nodeid, 2n);
+  equal(share.inodes.count, 1);
+});
+
+Deno.test("mandatory: no inode but the root holds a descriptor; deleted files are ESTALE", async () => {
+  await using share = await ShareClient.start({ inodeFileHandles: "mandatory" });
+  const names = files(share, 50);
+  const nodeids = await Promise.resolve(names.map(() => 0n));
+  for (const [i, entry] of names.entries()) nodeids[i] = (await share.lookup(ROOT, entry)).nodeid;
+  equal(share.inodes.fdCount, 1);
+  equal(new Set(nodeids).size, 50);
+  share.tree.directory("a/b");
+  const a = await share.lookup(ROOT, "a");
+  const b = await share.lookup(a.nodeid, "b");
+  equal((await share.lookup(b.nodeid, "..")).nodeid, a.nodeid);
+  Deno.removeSync(share.tree.path(names[0]!));
+  equal((await share.call(OP.GETATTR, nodeids[0]!, words(0, 0, 0n))).error, 116);
+  equal((await share.call(OP.GETATTR, nodeids[1]!, words(0, 0, 0n))).error, 0);
+});
+
+Deno.test("never: without descriptors LOOKUP says EMFILE, READDIRPLUS still lists every name", async () => {
+  await using share = await ShareClient.start({ inodeFileHandles: "never" });
+  const names = files(share, 120);
+  const directory = await share.open(ROOT, 0, OP.OPENDIR);
+  const fields: Record<string, number> = { known: 0, refused: 0 };
+  // What Deno itself opens on the side must have room too; what is measured is the errno.
+  using _limit = new DescriptorLimit(descriptorCount() + 40);
+  for (const entry of names) {
+    const { error } = await share.call(OP.LOOKUP, ROOT, name(entry));
+    if (error === 0) fields.known!++;
+    else {
+      equal(error, EMFILE);
+      fields.refused!++;
+    }
+  }
+  equal(fields.known! > 0 && fields.refused! > 0, true, JSON.stringify(fields));
+  const { body } = await share.call(OP.READDIRPLUS, ROOT, words(directory, 0n, 65536, 0, 0n, 0, 0));
+  const listed = readDirents(body, true);
+  deepEqual(listed.map((entry) => entry.name).sort(), [".", "..", ...names].sort());
+  equal(listed.some((entry) => entry.entry?.nodeid === 0n && entry.name.startsWith("file")), true);
+});
