@@ -92,7 +92,7 @@ export class GuestFrontend implements Disposable {
       status(libc.memfd_create(name.pointerAt(0), MFD_CLOEXEC)),
       "memfd_create",
     );
-    must(status(libc.ftruncate(this.#memoryFd, memorySize)), "ftruncate");
+    must(status(libc.ftruncate(this.#memoryFd, BigInt(memorySize))), "ftruncate");
     this.#mapping = new Mapping(this.#memoryFd, 0, memorySize);
     const features = this.#ask(MESSAGE.GET_FEATURES).getBigUint64(0, true);
     const wanted = 2n ** BigInt(VIRTIO_F_VERSION_1) | 2n ** BigInt(VHOST_USER_F_PROTOCOL_FEATURES);

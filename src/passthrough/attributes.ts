@@ -189,7 +189,9 @@ function applySize(
   const kill = (valid & FATTR_KILL_SUIDGID) !== 0;
   if (kill) share.credentials.dropFsetid();
   const result = status(
-    handleFd >= 0 ? libc.ftruncate(handleFd, size) : libc.truncate(share.scratch.fdPath(fd), size),
+    handleFd >= 0
+      ? libc.ftruncate(handleFd, BigInt(size))
+      : libc.truncate(share.scratch.fdPath(fd), BigInt(size)),
   );
   if (kill) share.credentials.restoreFsetid();
   return result;

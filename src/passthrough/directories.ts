@@ -87,7 +87,7 @@ function seekTo(share: Share, slot: number, fd: number, lo: number, hi: number):
   const { handles } = share;
   if (handles.cursorLo(slot) === lo && handles.cursorHi(slot) === hi) return 0;
   // Cookies use up to 63 bits (ext4's hashes): this rare call is the one place where they must become one number.
-  const cookie = lo === 0 && hi === 0 ? 0 : BigInt.asIntN(64, (BigInt(hi) << 32n) | BigInt(lo));
+  const cookie = BigInt.asIntN(64, (BigInt(hi) << 32n) | BigInt(lo));
   const result = libc.lseek(fd, cookie, SEEK_SET);
   if (result < 0) return status(-1);
   handles.setCursor(slot, lo, hi);

@@ -12,6 +12,7 @@ import type { Request } from "../fuse/request.ts";
 import { O_DIRECT, O_DIRECTORY, O_LARGEFILE, O_NOFOLLOW, O_TMPFILE } from "../sys/architecture.ts";
 import { EEXIST, EINVAL, EMFILE, EOPNOTSUPP, EROFS, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
+import { preadv, pwritev } from "../sys/vector_io.ts";
 import {
   COPY_FILE_RANGE_IN,
   COPY_FILE_RANGE_OUT,
@@ -247,7 +248,7 @@ export function read(share: Share, request: Request, reply: Reply): Status {
   while (done < size) {
     const count = buffers.writable(OUT_HEADER.SIZE + done, size - done);
     const asked = buffers.iovecSize;
-    result = status(libc.preadv(fd, buffers.iovecPointer, count, offset + done));
+    result = preadv(fd, buffers.iovecPointer, count, offset + done);
     if (result <= 0) break;
     done += result;
     if (result < asked) break;
@@ -273,7 +274,7 @@ export function write(share: Share, request: Request, reply: Reply): Status {
   while (done < size) {
     const count = buffers.readable(WRITE_DATA + done, size - done);
     const asked = buffers.iovecSize;
-    result = status(libc.pwritev(fd, buffers.iovecPointer, count, offset + done));
+    result = pwritev(fd, buffers.iovecPointer, count, offset + done);
     if (result <= 0) break;
     done += result;
     if (result < asked) break;
@@ -339,7 +340,7 @@ export function fallocate(share: Share, request: Request): Status {
   // HANDLE_KILLPRIV_V2 leaves clearing set-uid bits to us, and FALLOCATE has no flag that says when.
   const kill = request.uid !== 0 && share.session.has(FUSE_HANDLE_KILLPRIV_V2);
   if (kill) share.credentials.dropFsetid();
-  const result = status(libc.fallocate(fd, mode, offset, length));
+  const result = status(libc.fallocate(fd, mode, BigInt(offset), BigInt(length)));
   if (kill) share.credentials.restoreFsetid();
   share.handles.release(slot);
   return result;
@@ -354,7 +355,7 @@ export function lseek(share: Share, request: Request, reply: Reply): Status {
   const slot = request.lo(LSEEK_IN.FH);
   const fd = share.acquireHandle(slot, request.hi(LSEEK_IN.FH), request.nodeid);
   if (fd < 0) return fd;
-  const found = Number(libc.lseek(fd, offset, whence));
+  const found = Number(libc.lseek(fd, BigInt(offset), whence));
   const result = found < 0 ? status(-1) : 0;
   share.handles.release(slot);
   if (result === 0) reply.setU64(LSEEK_OUT.OFFSET, found);

@@ -111,7 +111,7 @@ function labelNew(share: Share, request: Request, parentFd: number, removeFlags:
 
 export function mknod(share: Share, request: Request, reply: Reply): Status {
   const mode = request.u32(MKNOD_IN.MODE);
-  const device = decodeDevice(request.u32(MKNOD_IN.RDEV));
+  const device = BigInt(decodeDevice(request.u32(MKNOD_IN.RDEV)));
   const umask = request.u32(MKNOD_IN.UMASK);
   const name = request.namePointer;
   return make(share, request, reply, umask, (fd) => libc.mknodat(fd, name, mode, device), 0);

@@ -36,7 +36,7 @@ export class StateMemory {
     const result = status(libc.memfd_create(name.pointerAt(0), MFD_CLOEXEC));
     if (result < 0) throw new Error(`Cannot create the state memory: ${errnoName(result)}`);
     const fd = new OwnedFd(result);
-    const sized = status(libc.ftruncate(fd.number, STATE_SIZE));
+    const sized = status(libc.ftruncate(fd.number, BigInt(STATE_SIZE)));
     if (sized < 0) throw new Error(`Cannot size the state memory: ${errnoName(sized)}`);
     const mapping = new Mapping(fd.number, 0, STATE_SIZE);
     const { u32 } = mapping.memory;

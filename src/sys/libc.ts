@@ -1,9 +1,11 @@
 /**
  * The one symbol table: libc through Deno FFI. Nothing outside `sys/` opens a library.
  *
- * Costs that shaped the signatures, measured on Deno 2.9.6: a call costs 120 ns; each 64-bit integer
- * parameter adds 90 ns; a pointer object adds 2 ns. So memory is named by pointer objects made once (see
- * `NativeMemory.pointerAt`), results that fit are i32, and only file offsets are 64-bit.
+ * Costs that shaped the signatures, measured on Deno 2.9.6: a call costs 120 ns; each 64-bit integer parameter adds
+ * 90 ns; a pointer object adds 2 ns. So memory is named by pointer objects made once (see `NativeMemory.pointerAt`),
+ * and whatever is known to be below 2^31 is an i32, although C has a size_t or off_t there: both ABIs served pass
+ * it in one register, and a non-negative i32 leaves the register's upper half zero. (Where Deno's types say
+ * bigint, a plain number would be taken as well, but makes the optimised caller bail out every time: 2 µs.)
  *
  * @module
  */
@@ -48,10 +50,13 @@ const SYMBOLS = {
   write: { parameters: ["i32", "pointer", "i32"], result: "i32" },
   preadv: { parameters: ["i32", "pointer", "i32", "i64"], result: "i32" },
   pwritev: { parameters: ["i32", "pointer", "i32", "i64"], result: "i32" },
+  /** The same for offsets below 2^31, without garbage: see `vector_io.ts`. */
+  preadv_low: { name: "preadv", parameters: ["i32", "pointer", "i32", "i32"], result: "i32" },
+  pwritev_low: { name: "pwritev", parameters: ["i32", "pointer", "i32", "i32"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   copy_file_range: {
-    parameters: ["i32", "pointer", "i32", "pointer", "u64", "u32"],
+    parameters: ["i32", "pointer", "i32", "pointer", "i32", "u32"],
     result: "i32",
   },
   fsync: { parameters: ["i32"], result: "i32" },
@@ -124,15 +129,8 @@ const SYMBOLS = {
 
 const library = Deno.dlopen("libc.so.6", SYMBOLS);
 
-/** Deno's types ask for BigInt where a parameter has 64 bits; plain numbers are taken as well, and make no garbage. */
-type WithPlainNumbers<F> = F extends (...parameters: infer P) => infer R
-  ? (...parameters: { [K in keyof P]: P[K] extends bigint ? number | bigint : P[K] }) => R
-  : never;
-
 /** libc's functions, as in their manual pages: most return -1 on failure, see {@linkcode status}. */
-export const libc = library.symbols as unknown as {
-  readonly [K in keyof typeof library.symbols]: WithPlainNumbers<(typeof library.symbols)[K]>;
-};
+export const libc: typeof library.symbols = library.symbols;
 
 /**
  * errno of this thread. Right after a failing synchronous call in 300,000 of 300,000 tries; after a

@@ -94,7 +94,7 @@ export function mapAddress(
   fd: number,
   offset: number,
 ): number {
-  const pointer = libc.mmap(hint, size, protection, flags, fd, offset);
+  const pointer = libc.mmap(hint, BigInt(size), protection, flags, fd, BigInt(offset));
   const error = status(-1);
   const address = pointer === null
     ? 0
@@ -107,6 +107,6 @@ export function mapAddress(
 
 /** munmap of what {@linkcode mapAddress} returned. Every view of it must have been dropped before. */
 export function unmapAddress(address: number, size: number): void {
-  const result = libc.munmap(Deno.UnsafePointer.create(BigInt(address)), size);
+  const result = libc.munmap(Deno.UnsafePointer.create(BigInt(address)), BigInt(size));
   assert(result === 0, "munmap of our own mapping succeeds");
 }

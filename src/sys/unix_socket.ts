@@ -122,7 +122,7 @@ export function tryLock(fd: number): number {
 /** Replaces the contents of an open, short file. */
 export function rewrite(fd: number, text: string): number {
   const bytes = encoder.encode(text);
-  const result = status(libc.ftruncate(fd, 0));
+  const result = status(libc.ftruncate(fd, 0n));
   if (result < 0) return result;
   return status(libc.write_bytes(fd, bytes, bytes.length));
 }

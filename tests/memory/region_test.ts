@@ -9,7 +9,7 @@ function memfd(size: number): number {
   const name = NativeMemory.allocate(4096);
   name.setCString(0, "region-test");
   const fd = libc.memfd_create(name.pointerAt(0), 1);
-  equal(libc.ftruncate(fd, size), 0);
+  equal(libc.ftruncate(fd, BigInt(size)), 0);
   return fd;
 }
 
