@@ -9,7 +9,7 @@ import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
 import type { Log } from "./log.ts";
 import { SetupError } from "./setup_error.ts";
-import { raiseDescriptorLimit } from "./sys/rlimit.ts";
+import { descriptorLimit, setDescriptorLimit } from "./sys/rlimit.ts";
 import { acceptFrontend } from "./vhost_user/accept.ts";
 import { Backend } from "./vhost_user/backend.ts";
 import { openListener } from "./vhost_user/listener.ts";
@@ -37,17 +37,20 @@ export interface DeviceConfig {
 
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
 export async function serve(config: ServeConfig, hooks: ServeHooks): Promise<void> {
-  if (config.rlimitNofile !== 0) {
-    const asked = config.rlimitNofile ?? Math.min(NOFILE_DEFAULT, descriptorMaximum());
-    const limit = raiseDescriptorLimit(asked);
-    if (limit < asked) {
-      hooks.log.warn(`The limit of open files is ${limit}; ${asked} were asked for`);
-    }
-  }
+  limitDescriptors(config.rlimitNofile, hooks.log);
   await serveDevice(
     { ...config, fileSystem: { kind: "passthrough", config: config.passthrough } },
     hooks,
   );
+}
+
+/** `--rlimit-nofile`: exactly what was asked for; by default as many as the kernel lets any process have, if that is more than now. */
+function limitDescriptors(asked: number | null, log: Log): void {
+  if (asked === 0) return;
+  const wanted = asked ?? Math.min(NOFILE_DEFAULT, descriptorMaximum());
+  if (asked === null && descriptorLimit() >= wanted) return;
+  const limit = setDescriptorLimit(wanted);
+  if (limit < wanted) log.warn(`The limit of open files is ${limit}; ${wanted} were wanted`);
 }
 
 /** The same for any file system. Throws {@linkcode SetupError} for what the operator has to mend. */

@@ -80,7 +80,11 @@ export async function askCompiler(
   const flags = include === null ? [] : ["-I", include];
   const all = [...new Set(questions)];
   // One line per question, so that the compiler's complaints name those that these headers cannot answer.
-  const checked = await compile(program(all, new Set()), [...flags, "-fsyntax-only", "-fmax-errors=0"]);
+  const checked = await compile(program(all, new Set()), [
+    ...flags,
+    "-fsyntax-only",
+    "-fmax-errors=0",
+  ]);
   const unknown = new Set<number>();
   for (const match of checked.stderr.matchAll(/^<stdin>:(\d+):.*error:/gm)) {
     unknown.add(Number(match[1]) - PROLOGUE_LINES - 1);
@@ -88,7 +92,9 @@ export async function askCompiler(
   const executable = await Deno.makeTempFile({ prefix: "layout-check-" });
   try {
     const compiled = await compile(program(all, unknown), [...flags, "-o", executable]);
-    if (!compiled.success) throw new Error(`The layout program does not compile:\n${compiled.stderr}`);
+    if (!compiled.success) {
+      throw new Error(`The layout program does not compile:\n${compiled.stderr}`);
+    }
     const { stdout } = await new Deno.Command(executable).output();
     const answers: Record<string, number> = {};
     for (const line of new TextDecoder().decode(stdout).trim().split("\n")) {

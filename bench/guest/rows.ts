@@ -107,7 +107,7 @@ export const ROWS: readonly Row[] = [
     run: (job) => forEach(paths(job, "files/f"), (path) => stat(path, false)),
   },
   {
-    name: "stat, asking the daemon",
+    name: "getattr",
     state: "warm",
     run: (job) => forEach(paths(job, "files/f"), (path) => stat(path, true)),
   },

@@ -26,7 +26,7 @@ import {
 import { REPLY_SIZE_MAX } from "../fuse/reply.ts";
 import { DIRENT64, DIRENT64_SIZE_MAX, O_RDONLY, SEEK_SET } from "../wire/linux.ts";
 import { isDot, isDotDot } from "../fuse/names.ts";
-import { lookupEntry } from "./names.ts";
+import { lookupEntry, lookupNewEntry } from "./names.ts";
 import { ENTRIES_SIZE, SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -154,44 +154,71 @@ function emit(
       seekTo(share, slot, fd, lo, hi);
       return false;
     }
-    const dirent = reply.size + (plus ? DIRENTPLUS.DIRENT : 0);
-    const dots = isDot(u8, name, nameSize) || isDotDot(u8, name, nameSize);
     if (plus) {
       // "." and ".." are not looked up, nor counted; an entry that cannot be looked up now (EMFILE, or gone
       // meanwhile) is still listed, without attributes.
-      const status = dots
-        ? -1
-        : lookupEntry(share, fd, nodeid, memory.pointerAt(name), reply, reply.size);
-      if (status < 0) reply.zero(reply.size, ENTRY_OUT.SIZE);
+      const found = isDots(u8, name, nameSize) ? -1 : lookupRecord(share, fd, nodeid, at, reply);
+      if (found < 0) reply.zero(reply.size, ENTRY_OUT.SIZE);
     }
-    const hidesParent = dots && nameSize === 2 && nodeid === FUSE_ROOT_ID;
-    if (hidesParent) {
-      // What lies above the root is none of the guest's business, its number included.
-      share.statFd(fd);
-      share.loadKey();
-      reply.setHalves(dirent + DIRENT.INO, share.key.inoLo, share.key.inoHi);
-    } else {
-      reply.setU32(dirent + DIRENT.INO, view.getUint32(at + DIRENT64.INO, true));
-      reply.setU32(dirent + DIRENT.INO + 4, view.getUint32(at + DIRENT64.INO + 4, true));
-    }
+    const dirent = reply.size + (plus ? DIRENTPLUS.DIRENT : 0);
+    writeDirent(share, fd, nodeid, at, nameSize, reply, dirent, reply.size + recordSize);
     const cookieLo = view.getUint32(at + DIRENT64.OFF, true);
     const cookieHi = view.getUint32(at + DIRENT64.OFF + 4, true);
-    reply.setHalves(dirent + DIRENT.OFF, cookieLo, cookieHi);
-    reply.setU32(dirent + DIRENT.NAMELEN, nameSize);
-    reply.setU32(dirent + DIRENT.TYPE, u8[at + DIRENT64.TYPE]!);
-    const target = OUT_HEADER.SIZE + dirent + DIRENT.NAME;
-    const { u8: out } = reply.bytes;
-    for (let i = 0; i < nameSize; i++) out[target + i] = u8[name + i]!;
-    for (
-      let i = OUT_HEADER.SIZE + dirent + DIRENT.NAME + nameSize;
-      i < OUT_HEADER.SIZE + reply.size + recordSize;
-      i++
-    ) {
-      out[i] = 0;
-    }
     reply.size += recordSize;
     share.handles.setCursor(slot, cookieLo, cookieHi);
     at += view.getUint16(at + DIRENT64.RECLEN, true);
   }
   return true;
+}
+
+function isDots(bytes: Uint8Array, offset: number, size: number): boolean {
+  return isDot(bytes, offset, size) || isDotDot(bytes, offset, size);
+}
+
+/** fuse.h: fuse_dirent at `dirent` of the reply, from the linux_dirent64 at `at`, zeroed up to `end`. */
+function writeDirent(
+  share: Share,
+  fd: number,
+  nodeid: number,
+  at: number,
+  nameSize: number,
+  reply: Reply,
+  dirent: number,
+  end: number,
+): void {
+  const { view, u8 } = share.scratch.memory;
+  const name = at + DIRENT64.NAME;
+  reply.setHalves(
+    dirent + DIRENT.INO,
+    view.getUint32(at + DIRENT64.INO, true),
+    view.getUint32(at + DIRENT64.INO + 4, true),
+  );
+  if (nodeid === FUSE_ROOT_ID && isDotDot(u8, name, nameSize) && share.statFd(fd) === 0) {
+    // What lies above the root is none of the guest's business, its number included.
+    share.loadKey();
+    reply.setHalves(dirent + DIRENT.INO, share.key.inoLo, share.key.inoHi);
+  }
+  reply.setHalves(
+    dirent + DIRENT.OFF,
+    view.getUint32(at + DIRENT64.OFF, true),
+    view.getUint32(at + DIRENT64.OFF + 4, true),
+  );
+  reply.setU32(dirent + DIRENT.NAMELEN, nameSize);
+  reply.setU32(dirent + DIRENT.TYPE, u8[at + DIRENT64.TYPE]!);
+  const { u8: out } = reply.bytes;
+  let to = OUT_HEADER.SIZE + dirent + DIRENT.NAME;
+  for (let i = 0; i < nameSize; i++) out[to++] = u8[name + i]!;
+  while (to < OUT_HEADER.SIZE + end) out[to++] = 0;
+}
+
+/** Looks up the name of the linux_dirent64 at `at`. Its inode number tells which way is likely the cheaper one. */
+function lookupRecord(share: Share, fd: number, nodeid: number, at: number, reply: Reply): Status {
+  const { inodes, scratch } = share;
+  const { view } = scratch.memory;
+  const name = scratch.memory.pointerAt(at + DIRENT64.NAME);
+  const inoLo = view.getUint32(at + DIRENT64.INO, true);
+  const inoHi = view.getUint32(at + DIRENT64.INO + 4, true);
+  const known = inodes.mayKnow(inodes.devLo(nodeid), inodes.devHi(nodeid), inoLo, inoHi);
+  const find = known ? lookupEntry : lookupNewEntry;
+  return find(share, fd, nodeid, name, reply, reply.size);
 }

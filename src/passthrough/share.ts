@@ -11,6 +11,7 @@ import { O_DIRECTORY, O_NOFOLLOW } from "../sys/architecture.ts";
 import { EBADF, EMFILE, EOPNOTSUPP, errnoName, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
+import { descriptorLimit } from "../sys/rlimit.ts";
 import { HandleTable } from "../state/handle_table.ts";
 import { InodeKey, InodeTable } from "../state/inode_table.ts";
 import { INODE_SLOT } from "../state/layout.ts";
@@ -27,7 +28,6 @@ import {
   O_NONBLOCK,
   O_PATH,
   O_RDONLY,
-  RLIMIT_NOFILE,
   S_IFDIR,
   S_IFMT,
   S_IFREG,
@@ -79,7 +79,7 @@ export class Share {
     this.handles = new HandleTable(state);
     this.mounts = new MountTable(state);
     this.#stat = this.scratch.memory.view;
-    this.#inodeFdMax = Math.floor(this.#descriptorLimit() * INODE_FD_SHARE);
+    this.#inodeFdMax = Math.floor(descriptorLimit() * INODE_FD_SHARE);
   }
 
   /**
@@ -261,11 +261,5 @@ export class Share {
     if (this.mounts.insert(mountId, opened)) return true;
     libc.close(opened);
     return false;
-  }
-
-  #descriptorLimit(): number {
-    const { memory } = this.scratch;
-    const result = libc.prlimit(0, RLIMIT_NOFILE, null, memory.pointerAt(SCRATCH.OFFSETS));
-    return result === 0 ? memory.u64(SCRATCH.OFFSETS) : 1024;
   }
 }

@@ -3,8 +3,8 @@
  *
  * Costs that shaped the signatures, measured on Deno 2.9.6: a call costs 120 ns; each 64-bit integer parameter adds
  * 90 ns; a pointer object adds 2 ns. So memory is named by pointer objects made once (see `NativeMemory.pointerAt`),
- * and whatever is known to be below 2^31 is an i32, although C has a size_t or off_t there: both ABIs served pass
- * it in one register, and a non-negative i32 leaves the register's upper half zero. (Where Deno's types say
+ * and whatever is known to be below 2^31 is an i32, below 2^32 a u32, although C has a size_t or off_t there: both
+ * ABIs served pass it in one register, whose upper half a non-negative i32 or u32 leaves zero. (Where Deno's types say
  * bigint, a plain number would be taken as well, but makes the optimised caller bail out every time: 2 µs.)
  *
  * @module
@@ -50,9 +50,9 @@ const SYMBOLS = {
   write: { parameters: ["i32", "pointer", "i32"], result: "i32" },
   preadv: { parameters: ["i32", "pointer", "i32", "i64"], result: "i32" },
   pwritev: { parameters: ["i32", "pointer", "i32", "i64"], result: "i32" },
-  /** The same for offsets below 2^31, without garbage: see `vector_io.ts`. */
-  preadv_low: { name: "preadv", parameters: ["i32", "pointer", "i32", "i32"], result: "i32" },
-  pwritev_low: { name: "pwritev", parameters: ["i32", "pointer", "i32", "i32"], result: "i32" },
+  /** The same for offsets below 2^32, without garbage: see `vector_io.ts`. */
+  preadv_low: { name: "preadv", parameters: ["i32", "pointer", "i32", "u32"], result: "i32" },
+  pwritev_low: { name: "pwritev", parameters: ["i32", "pointer", "i32", "u32"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   copy_file_range: {

@@ -12,22 +12,26 @@ import { NativeMemory } from "./native_memory.ts";
 const SOFT = 0;
 const HARD = 8;
 
+/** The soft limit in force. */
+export function descriptorLimit(): number {
+  const memory = NativeMemory.allocate(4096);
+  return libc.prlimit(0, RLIMIT_NOFILE, null, memory.pointerAt(0)) === 0 ? memory.u64(SOFT) : 0;
+}
+
 /**
- * Raises both limits to `count`; without the right to raise the hard limit, the soft one to the hard one. Returns the limit
- * in force afterwards.
+ * Sets both limits to `count`; without the right to raise the hard limit, to as much of it as there is. Returns
+ * the limit in force afterwards.
  */
-export function raiseDescriptorLimit(count: number): number {
+export function setDescriptorLimit(count: number): number {
   const memory = NativeMemory.allocate(4096);
   const pointer = memory.pointerAt(0);
   libc.prlimit(0, RLIMIT_NOFILE, null, pointer);
-  const soft = memory.u64(SOFT);
   const hard = memory.u64(HARD);
-  if (soft >= count) return soft;
   memory.setU64(SOFT, count);
-  memory.setU64(HARD, Math.max(count, hard));
+  memory.setU64(HARD, count);
   if (status(libc.prlimit(0, RLIMIT_NOFILE, pointer, null)) === 0) return count;
-  const best = Math.min(count, hard);
-  memory.setU64(SOFT, best);
+  memory.setU64(SOFT, Math.min(count, hard));
   memory.setU64(HARD, hard);
-  return status(libc.prlimit(0, RLIMIT_NOFILE, pointer, null)) === 0 ? best : soft;
+  libc.prlimit(0, RLIMIT_NOFILE, pointer, null);
+  return descriptorLimit();
 }

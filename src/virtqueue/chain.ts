@@ -18,6 +18,9 @@ import { VIRTQ_SIZE_MAX } from "../wire/virtio_ring.ts";
 /** Pieces of host memory in one chain: a descriptor each, a few more where one crosses into the next region. */
 export const SEGMENT_COUNT_MAX = VIRTQ_SIZE_MAX + 64;
 
+const IOVEC_WORDS = IOVEC.SIZE >>> 2;
+const LEN_LO = IOVEC.LEN >>> 2;
+
 /** Bytes in each direction; beyond any request (1 MiB of data), below what an i32 result can say. */
 const STREAM_SIZE_MAX = 1 << 30;
 
@@ -133,7 +136,7 @@ export class Chain {
   }
 
   #fill(first: number, end: number, offset: number, size: number): number {
-    const iovecs = this.#iovecs;
+    const iovecs = this.#iovecs.u32;
     let skip = offset;
     let left = size;
     let count = 0;
@@ -148,12 +151,15 @@ export class Chain {
       const address = this.#regions[i]!.hostAddress + this.#offsets[i]! + skip;
       if (address === expected) {
         // Guests hand out consecutive pages as separate descriptors: one vector serves both.
-        const last = (count - 1) * IOVEC.SIZE + IOVEC.LEN;
-        iovecs.setU64(last, iovecs.u64(last) + here);
+        iovecs[(count - 1) * IOVEC_WORDS + LEN_LO]! += here;
       } else {
         if (count === IOV_MAX) break;
-        iovecs.setU64(count * IOVEC.SIZE + IOVEC.BASE, address);
-        iovecs.setU64(count * IOVEC.SIZE + IOVEC.LEN, here);
+        const word = count * IOVEC_WORDS;
+        // Halves by hand: a call with a number above 2^31 would box it.
+        iovecs[word] = address >>> 0;
+        iovecs[word + 1] = (address / 4294967296) >>> 0;
+        iovecs[word + LEN_LO] = here;
+        iovecs[word + LEN_LO + 1] = 0;
         count++;
       }
       expected = address + here;

@@ -94,7 +94,7 @@ Deno.test({
       const { console, isHalted, problem } = await bootUml({
         workDir,
         sockets: [daemon.socketPath],
-        memory: "512M",
+        memoryMiB: 512,
         script: SCRIPT,
         timeoutMs: 120_000,
       });

@@ -12,7 +12,9 @@ function check(text: string): number {
 }
 
 Deno.test("names that are one component pass", () => {
-  for (const name of ["a", "...", ".a", "a.", "..a", " ", "\n", "ü", "-", "a\\b", "x".repeat(255)]) {
+  for (
+    const name of ["a", "...", ".a", "a.", "..a", " ", "\n", "ü", "-", "a\\b", "x".repeat(255)]
+  ) {
     equal(check(name), 0, JSON.stringify(name));
   }
 });

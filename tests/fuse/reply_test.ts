@@ -26,7 +26,15 @@ Deno.test("Reply.setEntry() and setAttributes() are read as fuse.h has them", ()
   const reply = fresh(4096);
   reply.zero(0, 128);
   reply.setEntry(0, 2 ** 33 + 1, 7, 86400, 5);
-  reply.setAttributes(40, { ino: 2 ** 40, size: 1025, mode: 0o100644, uid: 3, gid: 4, mtime: 12.5, nlink: 2 });
+  reply.setAttributes(40, {
+    ino: 2 ** 40,
+    size: 1025,
+    mode: 0o100644,
+    uid: 3,
+    gid: 4,
+    mtime: 12.5,
+    nlink: 2,
+  });
   const entry = readEntry(body(reply, 128));
   deepEqual(
     [entry.nodeid, entry.generation, entry.entryValid, entry.attrValid],

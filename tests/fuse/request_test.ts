@@ -1,7 +1,11 @@
 import { deepEqual, equal } from "node:assert/strict";
 import fc from "fast-check";
 import { Request } from "../../src/fuse/request.ts";
-import { emptySecurityContext, securityContext, supplementaryGroups } from "../support/fuse_wire.ts";
+import {
+  emptySecurityContext,
+  securityContext,
+  supplementaryGroups,
+} from "../support/fuse_wire.ts";
 import { concat, name, padded8, text, words } from "../support/little_endian.ts";
 import { property } from "../virtqueue/property.ts";
 import { FakeBuffers } from "./fake_buffers.ts";
@@ -105,6 +109,19 @@ Deno.test("extensions: a group and a label are found, names are not read into th
   deepEqual([request.supplementaryGroup, request.labelNameSize], [-1, 0]);
 });
 
+Deno.test("extensions: Linux 5.17 to 6.2 put a label behind the names without announcing it", () => {
+  const label = securityContext("security.selinux", text("label"));
+  const [request] = load(raw(concat(words(0o755, 0), name("directory"), label)));
+  equal(request.parse(8, 1, true), true);
+  equal(request.nameText(), "directory");
+  equal(request.labelNameSize, "security.selinux".length);
+  equal(request.labelSize, 5);
+  // Guests that did not agree on labels send none: what follows a name is no extension then.
+  const [other] = load(raw(concat(words(0o755, 0), name("directory"), label)));
+  equal(other.parse(8, 1), true);
+  equal(other.labelNameSize, 0);
+});
+
 Deno.test("extensions: none at all, no groups, unknown types", () => {
   for (const extensions of [emptySecurityContext(), supplementaryGroups(), words(16, 4711, 1, 2)]) {
     const units = extensions.length / 8;
@@ -127,7 +144,9 @@ Deno.test("extensions that contradict themselves are refused", () => {
   ];
   for (const [what, extensions, units] of bad) {
     const extensionUnits = units ?? Math.ceil(extensions.length / 8);
-    const [request] = load(raw(concat(padded8(name("x")), padded8(extensions)), { extensionUnits }));
+    const [request] = load(
+      raw(concat(padded8(name("x")), padded8(extensions)), { extensionUnits }),
+    );
     equal(request.parse(0, 1), false, what);
   }
 });

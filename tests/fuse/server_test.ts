@@ -85,8 +85,16 @@ class Bench {
     return this.#buffers.reply(size);
   }
 
-  call(opcode: number, body: Uint8Array, room = 4096, nodeid = 1n): { error: number; body: Uint8Array } {
-    const reply = this.raw(concat(words(40 + body.length, opcode, UNIQUE, nodeid, 0n, 0, 0), body), room);
+  call(
+    opcode: number,
+    body: Uint8Array,
+    room = 4096,
+    nodeid = 1n,
+  ): { error: number; body: Uint8Array } {
+    const reply = this.raw(
+      concat(words(40 + body.length, opcode, UNIQUE, nodeid, 0n, 0, 0), body),
+      room,
+    );
     if (reply === null) throw new Error("not answered");
     const view = viewOf(reply);
     equal(view.getUint32(0, true), reply.length);
@@ -120,7 +128,13 @@ Deno.test("INIT agrees on what both sides want", () => {
   equal(error, 0);
   equal(body.length, 64);
   const reply = readInit(body);
-  deepEqual([reply.major, reply.minor, reply.maxWrite, reply.maxPages, reply.timeGran], [7, 45, 2 ** 20, 256, 1]);
+  deepEqual([reply.major, reply.minor, reply.maxWrite, reply.maxPages, reply.timeGran], [
+    7,
+    45,
+    2 ** 20,
+    256,
+    1,
+  ]);
   const has = (bit: bigint): boolean => ((reply.flags >> bit) & 1n) === 1n;
   equal(has(16n), true);
   equal(has(20n), false, "not offered");
@@ -128,7 +142,11 @@ Deno.test("INIT agrees on what both sides want", () => {
   equal(has(41n), false, "not offered");
   equal(has(22n) && has(5n) && has(30n), true, "MAX_PAGES, BIG_WRITES, INIT_EXT");
   equal(reply.flags & ~offered, 0n);
-  deepEqual([bench.session.active, bench.session.minor, bench.session.has2(2 ** 2)], [true, 45, true]);
+  deepEqual([bench.session.active, bench.session.minor, bench.session.has2(2 ** 2)], [
+    true,
+    45,
+    true,
+  ]);
 });
 
 Deno.test("INIT of an older minor has no second flag word, whatever lies behind", () => {
@@ -199,7 +217,11 @@ Deno.test("every operation refuses a body one byte too short, and a reply buffer
     if (outSize > 0) {
       const names = Array.from({ length: nameCount }, () => name("n"));
       const body = concat(new Uint8Array(inSize), ...names);
-      equal(bench.call(opcode, body, 16 + outSize - 1).error, EINVAL, `${operation.name}: small reply`);
+      equal(
+        bench.call(opcode, body, 16 + outSize - 1).error,
+        EINVAL,
+        `${operation.name}: small reply`,
+      );
     }
   }
   deepEqual(bench.fs.calls, []);

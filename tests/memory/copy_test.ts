@@ -12,7 +12,11 @@ property(
   "copyBytes() copies the bytes asked for and touches no others",
   import.meta.url,
   // Both ways of copying, and their border at 384 bytes.
-  fc.tuple(fc.nat(1000), fc.nat(1000), fc.oneof(fc.nat(20), fc.integer({ min: 370, max: 400 }), fc.nat(2000))),
+  fc.tuple(
+    fc.nat(1000),
+    fc.nat(1000),
+    fc.oneof(fc.nat(20), fc.integer({ min: 370, max: 400 }), fc.nat(2000)),
+  ),
   ([from, to, size]) => {
     target.u8.fill(0xee);
     copyBytes(source, from, target, to, size);

@@ -37,12 +37,14 @@ property(
     // Twice and in both directions: the last region found is remembered.
     for (const list of [regions, [...regions].reverse(), regions]) {
       for (const region of list) {
-        for (const address of [
-          region.guestAddress - 1,
-          region.guestAddress,
-          region.guestAddress + region.size - 1,
-          region.guestAddress + region.size,
-        ]) {
+        for (
+          const address of [
+            region.guestAddress - 1,
+            region.guestAddress,
+            region.guestAddress + region.size - 1,
+            region.guestAddress + region.size,
+          ]
+        ) {
           const expected = regions.find((r) =>
             address >= r.guestAddress && address < r.guestAddress + r.size
           );

@@ -59,5 +59,8 @@ Deno.test("regionConflict() names empty, too high and overlapping regions", () =
   match(regionConflict([{ ...region, size: 0 }])!, /no bytes/);
   match(regionConflict([{ ...region, guestAddress: 2 ** 53 - 4096 }])!, /beyond 2\^53/);
   match(regionConflict([region, { ...next, guestAddress: 4095 }])!, /overlap at guest address/);
-  match(regionConflict([next, { ...region, userAddress: 0x1ffff }])!, /overlap at front end address/);
+  match(
+    regionConflict([next, { ...region, userAddress: 0x1ffff }])!,
+    /overlap at front end address/,
+  );
 });

@@ -9,7 +9,13 @@ const EINVAL = 22;
 /** Names of all lengths that records round up differently for. */
 const NAMES = Array.from({ length: 300 }, (_, i) => `${i}-`.padEnd(1 + (i * 7) % 250, "n") + i);
 
-async function read(share: ShareClient, fh: bigint, offset: bigint, size: number, plus: boolean): Promise<Dirent[]> {
+async function read(
+  share: ShareClient,
+  fh: bigint,
+  offset: bigint,
+  size: number,
+  plus: boolean,
+): Promise<Dirent[]> {
   const opcode = plus ? OP.READDIRPLUS : OP.READDIR;
   const { error, body } = await share.call(opcode, ROOT, words(fh, offset, size, 0, 0n, 0, 0), {
     writableSize: 16 + size,
@@ -19,7 +25,12 @@ async function read(share: ShareClient, fh: bigint, offset: bigint, size: number
   return readDirents(body, plus);
 }
 
-async function listAll(share: ShareClient, fh: bigint, size: number, plus: boolean): Promise<Dirent[]> {
+async function listAll(
+  share: ShareClient,
+  fh: bigint,
+  size: number,
+  plus: boolean,
+): Promise<Dirent[]> {
   const all: Dirent[] = [];
   for (let offset = 0n;;) {
     const some = await read(share, fh, offset, size, plus);
@@ -62,7 +73,9 @@ for (const plus of [false, true]) {
     for (let failed = 0; failed < 3;) {
       const size = plus ? 300 : 100;
       const body = words(fh, offset, size, 0, 0n, 0, 0);
-      const answer = await share.call(plus ? OP.READDIRPLUS : OP.READDIR, ROOT, body, { writableSize: 16 + size });
+      const answer = await share.call(plus ? OP.READDIRPLUS : OP.READDIR, ROOT, body, {
+        writableSize: 16 + size,
+      });
       if (answer.error !== 0) {
         equal(answer.error, EINVAL);
         failed++;

@@ -1,5 +1,14 @@
 import { equal, match } from "node:assert/strict";
-import { FATTR, INIT, LINUX_INIT_FLAGS, O, OP, S, setattrBody, supplementaryGroups } from "../support/fuse_wire.ts";
+import {
+  FATTR,
+  INIT,
+  LINUX_INIT_FLAGS,
+  O,
+  OP,
+  S,
+  setattrBody,
+  supplementaryGroups,
+} from "../support/fuse_wire.ts";
 import { concat, name, padded8, text, viewOf, words } from "../support/little_endian.ts";
 import { type Circumstances, ShareClient } from "./share_client.ts";
 
@@ -14,7 +23,8 @@ const NOBODY_AT_ALL: Circumstances = { uid: 0xffffffff, gid: 0xffffffff };
 
 const create = (entry: string): Uint8Array => concat(words(O.RDWR, 0o6755, 0o077, 0), name(entry));
 const mkdir = (entry: string): Uint8Array => concat(words(0o755, 0o077), name(entry));
-const mknod = (entry: string): Uint8Array => concat(words(S.IFREG | 0o644, 0, 0o077, 0), name(entry));
+const mknod = (entry: string): Uint8Array =>
+  concat(words(S.IFREG | 0o644, 0, 0o077, 0), name(entry));
 
 // Acting as others takes root.
 Deno.test({
@@ -46,17 +56,62 @@ Deno.test({
         ["MKDIR again", OP.MKDIR, open, mkdir("d"), CALLER, 17],
         ["MKDIR refused", OP.MKDIR, closed, mkdir("d"), CALLER, 13],
         ["MKNOD", OP.MKNOD, open, mknod("n"), CALLER, 0],
-        ["MKNOD of a device", OP.MKNOD, open, concat(words(S.IFBLK, 0x801, 0, 0), name("dev")), CALLER, 1],
+        [
+          "MKNOD of a device",
+          OP.MKNOD,
+          open,
+          concat(words(S.IFBLK, 0x801, 0, 0), name("dev")),
+          CALLER,
+          1,
+        ],
         ["SYMLINK", OP.SYMLINK, open, concat(name("s"), name("t")), CALLER, 0],
-        ["SYMLINK by gid alone", OP.SYMLINK, open, concat(name("s2"), name("t")), { uid: 0, gid: GROUP }, 0],
+        ["SYMLINK by gid alone", OP.SYMLINK, open, concat(name("s2"), name("t")), {
+          uid: 0,
+          gid: GROUP,
+        }, 0],
         ["TMPFILE", OP.TMPFILE, open, concat(words(O.RDWR, 0o600, 0, 0), name("/")), CALLER, 0],
-        ["TMPFILE refused", OP.TMPFILE, closed, concat(words(O.RDWR, 0o600, 0, 0), name("/")), CALLER, 13],
+        [
+          "TMPFILE refused",
+          OP.TMPFILE,
+          closed,
+          concat(words(O.RDWR, 0o600, 0, 0), name("/")),
+          CALLER,
+          13,
+        ],
         ["whiteout", OP.RENAME2, open, concat(words(open, 4, 0), name("n"), name("m")), CALLER, 0],
-        ["whiteout of nothing", OP.RENAME2, open, concat(words(open, 4, 0), name("x"), name("y")), CALLER, 2],
+        [
+          "whiteout of nothing",
+          OP.RENAME2,
+          open,
+          concat(words(open, 4, 0), name("x"), name("y")),
+          CALLER,
+          2,
+        ],
         ["OPEN, clearing set-id bits", OP.OPEN, setId, words(O.RDWR | O.TRUNC, 1), CALLER, 0],
-        ["WRITE, clearing set-id bits", OP.WRITE, setId, concat(words(fh, 0n, 1, 4, 0n, 0, 0), text("y")), CALLER, 0],
-        ["SETATTR, clearing set-id bits", OP.SETATTR, setId, setattrBody({ valid: FATTR.SIZE | FATTR.KILL_SUIDGID, size: 3n }), CALLER, 0],
-        ["SETATTR refused", OP.SETATTR, open, setattrBody({ valid: FATTR.SIZE | FATTR.KILL_SUIDGID, size: 3n }), CALLER, 22],
+        [
+          "WRITE, clearing set-id bits",
+          OP.WRITE,
+          setId,
+          concat(words(fh, 0n, 1, 4, 0n, 0, 0), text("y")),
+          CALLER,
+          0,
+        ],
+        [
+          "SETATTR, clearing set-id bits",
+          OP.SETATTR,
+          setId,
+          setattrBody({ valid: FATTR.SIZE | FATTR.KILL_SUIDGID, size: 3n }),
+          CALLER,
+          0,
+        ],
+        [
+          "SETATTR refused",
+          OP.SETATTR,
+          open,
+          setattrBody({ valid: FATTR.SIZE | FATTR.KILL_SUIDGID, size: 3n }),
+          CALLER,
+          22,
+        ],
       ];
       for (const [what, opcode, nodeid, body, circumstances, errno] of requests) {
         const { error } = await share.call(opcode, nodeid, body, circumstances);
@@ -95,7 +150,10 @@ Deno.test({
     const team = (await share.lookup(ROOT, "team")).nodeid;
     equal((await share.call(OP.MKDIR, team, mkdir("d"), CALLER)).error, 13);
     const extensions = supplementaryGroups(OTHER_GROUP);
-    equal((await share.call(OP.MKDIR, team, padded8(mkdir("d")), { ...CALLER, extensions })).error, 0);
+    equal(
+      (await share.call(OP.MKDIR, team, padded8(mkdir("d")), { ...CALLER, extensions })).error,
+      0,
+    );
   },
 });
 

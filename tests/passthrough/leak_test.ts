@@ -1,5 +1,14 @@
 import { equal } from "node:assert/strict";
-import { FATTR, INIT, LINUX_INIT_FLAGS, O, OP, readEntry, S, setattrBody } from "../support/fuse_wire.ts";
+import {
+  FATTR,
+  INIT,
+  LINUX_INIT_FLAGS,
+  O,
+  OP,
+  readEntry,
+  S,
+  setattrBody,
+} from "../support/fuse_wire.ts";
 import { concat, name, padded8, text, viewOf, words } from "../support/little_endian.ts";
 import { type Answer, descriptorCount, ShareClient } from "./share_client.ts";
 
@@ -61,16 +70,29 @@ for (const mode of ["never", "prefer", "mandatory"] as const) {
       const there = await share.lookup(ROOT, "there");
       // A file is no directory.
       equal((await share.call(OP.LOOKUP, there.nodeid, name("x"))).error, 20);
-      equal((await share.call(OP.MKDIR, there.nodeid, concat(words(0o755, 0), name("x")))).error, 20);
+      equal(
+        (await share.call(OP.MKDIR, there.nodeid, concat(words(0o755, 0), name("x")))).error,
+        20,
+      );
       const link = await share.call(OP.LINK, ROOT, concat(words(there.nodeid), name("link")));
       equal(link.error, 0);
       await giveBack(share, link);
       equal((await share.call(OP.LINK, ROOT, concat(words(there.nodeid), name("link")))).error, 17);
       equal((await share.call(OP.LINK, 999n, concat(words(there.nodeid), name("l")))).error, 116);
       equal((await share.call(OP.LINK, ROOT, concat(words(999n), name("l")))).error, 116);
-      equal((await share.call(OP.RENAME, ROOT, concat(words(ROOT), name("link"), name("moved")))).error, 0);
-      equal((await share.call(OP.RENAME, ROOT, concat(words(999n), name("moved"), name("x")))).error, 116);
-      equal((await share.call(OP.RENAME2, ROOT, concat(words(ROOT, 64, 0), name("moved"), name("x")))).error, 22);
+      equal(
+        (await share.call(OP.RENAME, ROOT, concat(words(ROOT), name("link"), name("moved")))).error,
+        0,
+      );
+      equal(
+        (await share.call(OP.RENAME, ROOT, concat(words(999n), name("moved"), name("x")))).error,
+        116,
+      );
+      equal(
+        (await share.call(OP.RENAME2, ROOT, concat(words(ROOT, 64, 0), name("moved"), name("x"))))
+          .error,
+        22,
+      );
       equal((await share.call(OP.UNLINK, ROOT, name("moved"))).error, 0);
       await share.forget(there.nodeid);
     });
@@ -97,8 +119,18 @@ for (const mode of ["never", "prefer", "mandatory"] as const) {
       equal((await share.call(OP.FSYNC, nodeid, words(fh, 1, 0))).error, 0);
       const copy = words(fh, 0n, nodeid, fh + 1n, 5n, 2n, 0n);
       equal((await share.call(OP.COPY_FILE_RANGE, nodeid, copy)).error, 9);
-      equal((await share.call(OP.SETATTR, nodeid, setattrBody({ valid: FATTR.SIZE | FATTR.FH, fh, size: 10n }))).error, 0);
-      equal((await share.call(OP.SETATTR, nodeid, setattrBody({ valid: FATTR.FH, fh: 99n }))).error, 9);
+      equal(
+        (await share.call(
+          OP.SETATTR,
+          nodeid,
+          setattrBody({ valid: FATTR.SIZE | FATTR.FH, fh, size: 10n }),
+        )).error,
+        0,
+      );
+      equal(
+        (await share.call(OP.SETATTR, nodeid, setattrBody({ valid: FATTR.FH, fh: 99n }))).error,
+        9,
+      );
       equal((await share.call(OP.FLUSH, nodeid, words(fh, 0, 0, 5n))).error, 0);
       // A write lock of owner 5, dropped by its close; the unlock leaves the descriptor until then.
       equal((await share.call(OP.SETLK, nodeid, words(fh, 5n, 0n, 9n, 1, 0, 0, 0))).error, 0);
@@ -118,7 +150,11 @@ for (const mode of ["never", "prefer", "mandatory"] as const) {
       equal((await share.call(OP.REMOVEXATTR, nodeid, name("user.a"))).error, 61);
       await share.forget(nodeid);
 
-      const created = await share.call(OP.CREATE, ROOT, concat(words(O.RDWR, 0o644, 0, 0), name("new")));
+      const created = await share.call(
+        OP.CREATE,
+        ROOT,
+        concat(words(O.RDWR, 0o644, 0, 0), name("new")),
+      );
       equal(created.error, 0);
       const newFh = viewOf(created.body).getBigUint64(128, true);
       await share.release(readEntry(created.body).nodeid, newFh);
@@ -132,11 +168,22 @@ for (const mode of ["never", "prefer", "mandatory"] as const) {
       const refused = concat(words(O.RDWR, 0o644, 0, 0), name("new"));
       const caller = { uid: NOBODY, gid: NOBODY };
       equal((await share.call(OP.CREATE, closed.nodeid, refused, caller)).error, 13);
-      equal((await share.call(OP.MKDIR, closed.nodeid, concat(words(0o755, 0), name("x")), caller)).error, 13);
+      equal(
+        (await share.call(OP.MKDIR, closed.nodeid, concat(words(0o755, 0), name("x")), caller))
+          .error,
+        13,
+      );
       await share.forget(closed.nodeid);
-      const temporary = await share.call(OP.TMPFILE, ROOT, concat(words(O.RDWR, 0o600, 0, 0), name("/")));
+      const temporary = await share.call(
+        OP.TMPFILE,
+        ROOT,
+        concat(words(O.RDWR, 0o600, 0, 0), name("/")),
+      );
       equal(temporary.error, 0);
-      await share.release(readEntry(temporary.body).nodeid, viewOf(temporary.body).getBigUint64(128, true));
+      await share.release(
+        readEntry(temporary.body).nodeid,
+        viewOf(temporary.body).getBigUint64(128, true),
+      );
       await giveBack(share, temporary);
       const directory = await share.open(ROOT, 0, OP.OPENDIR);
       equal((await share.call(OP.FSYNCDIR, ROOT, words(directory, 0, 0))).error, 0);
@@ -158,20 +205,26 @@ Deno.test("nothing leaks: a label that cannot be set takes its file with it", as
   await holdsNothing(share, async () => {
     const create = concat(words(O.RDWR, 0o644, 0, 0), name("new"));
     equal((await share.call(OP.CREATE, ROOT, padded8(create), { extensions })).error, 95);
-    equal((await share.call(OP.MKDIR, ROOT, padded8(concat(words(0o755, 0), name("d"))), { extensions })).error, 95);
+    equal(
+      (await share.call(OP.MKDIR, ROOT, padded8(concat(words(0o755, 0), name("d"))), {
+        extensions,
+      })).error,
+      95,
+    );
     equal([...Deno.readDirSync(share.tree.root)].length, 0);
   });
 });
-
 
 Deno.test("DESTROY, and a new INIT, drop everything the guest held", async () => {
   await using share = await ShareClient.start({ posixLocks: true });
   for (let i = 0; i < 50; i++) share.tree.file(`file-${i}`, "x");
   const before = held(share);
-  for (const end of [
-    async () => void await share.call(OP.DESTROY, 0n),
-    async () => await share.init(),
-  ]) {
+  for (
+    const end of [
+      async () => void await share.call(OP.DESTROY, 0n),
+      async () => await share.init(),
+    ]
+  ) {
     for (let i = 0; i < 50; i++) {
       const { nodeid } = await share.lookup(ROOT, `file-${i}`);
       const fh = await share.open(nodeid);

@@ -26,10 +26,20 @@ Deno.test("--readonly refuses every opcode that changes something, and changes n
       [`OPEN ${flags}`, OP.OPEN, nodeid, words(flags, 0)] as [string, number, bigint, Uint8Array]
     ),
     ...[FATTR.MODE, FATTR.UID, FATTR.SIZE, FATTR.MTIME, 0].map((valid) =>
-      [`SETATTR ${valid}`, OP.SETATTR, nodeid, setattrBody({ valid })] as [string, number, bigint, Uint8Array]
+      [`SETATTR ${valid}`, OP.SETATTR, nodeid, setattrBody({ valid })] as [
+        string,
+        number,
+        bigint,
+        Uint8Array,
+      ]
     ),
     ["CREATE", OP.CREATE, ROOT, concat(words(O.RDWR, 0o644, 0, 0), name("new"))],
-    ["CREATE of what is there, to read", OP.CREATE, ROOT, concat(words(0, 0o644, 0, 0), name("file"))],
+    [
+      "CREATE of what is there, to read",
+      OP.CREATE,
+      ROOT,
+      concat(words(0, 0o644, 0, 0), name("file")),
+    ],
     ["TMPFILE", OP.TMPFILE, ROOT, concat(words(O.RDWR, 0o644, 0, 0), name("/"))],
     ["MKNOD", OP.MKNOD, ROOT, concat(words(S.IFREG | 0o644, 0, 0, 0), name("new"))],
     ["MKDIR", OP.MKDIR, ROOT, concat(words(0o755, 0), name("new"))],

@@ -12,7 +12,12 @@ Deno.test("xattrs with room for a header only: an errno, not a reply that does n
   const value = text("five!");
   const set = await share.call(OP.SETXATTR, ROOT, concat(words(5, 0), name("user.x"), value));
   equal(set.error, 0);
-  for (const [opcode, rest] of [[OP.GETXATTR, name("user.x")], [OP.LISTXATTR, new Uint8Array()]] as const) {
+  for (
+    const [opcode, rest] of [[OP.GETXATTR, name("user.x")], [
+      OP.LISTXATTR,
+      new Uint8Array(),
+    ]] as const
+  ) {
     for (const asked of [1, 5, 100]) {
       const body = concat(words(asked, 0), rest);
       // 16 bytes: a header. 18: less than the value.

@@ -10,14 +10,7 @@ import { HandleTable } from "../../src/state/handle_table.ts";
 import { InodeTable } from "../../src/state/inode_table.ts";
 import { LockTable } from "../../src/state/lock_table.ts";
 import { StateMemory } from "../../src/state/state_memory.ts";
-import {
-  type Entry,
-  initBody,
-  LINUX_INIT_FLAGS,
-  O,
-  OP,
-  readEntry,
-} from "../support/fuse_wire.ts";
+import { type Entry, initBody, LINUX_INIT_FLAGS, O, OP, readEntry } from "../support/fuse_wire.ts";
 import { concat, name, viewOf, words } from "../support/little_endian.ts";
 import { TempTree } from "../support/temp_tree.ts";
 import type { Order, Outcome } from "./fs_worker.ts";

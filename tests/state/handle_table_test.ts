@@ -72,7 +72,9 @@ Deno.test("a release without acquire is our own mistake and asserts", () => {
 property(
   "HandleTable behaves as a map of open files",
   import.meta.url,
-  fc.array(fc.tuple(fc.constantFrom("open", "use", "done", "close"), fc.nat(7)), { maxLength: 150 }),
+  fc.array(fc.tuple(fc.constantFrom("open", "use", "done", "close"), fc.nat(7)), {
+    maxLength: 150,
+  }),
   (steps) => {
     using state = new FreshState();
     const table = new HandleTable(state.memory);

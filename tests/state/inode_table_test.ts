@@ -33,8 +33,14 @@ const ino = fc.integer({ min: 100, max: 112 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("lookup" as const), ino }) },
   fc.record({ kind: fc.constant("find" as const), ino, lookups: fc.integer({ min: 1, max: 3 }) }),
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant("forget" as const), ino, count: fc.nat(4) }) },
-  fc.record({ kind: fc.constantFrom("addLookup" as const, "acquire" as const, "release" as const), ino }),
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant("forget" as const), ino, count: fc.nat(4) }),
+  },
+  fc.record({
+    kind: fc.constantFrom("addLookup" as const, "acquire" as const, "release" as const),
+    ino,
+  }),
 );
 
 /** What a slot should be, as plain as it can be said. */
@@ -225,7 +231,9 @@ Deno.test("an inode is told apart by number, device, mount, and a reused number 
   reused[7] = 9;
   equal(table.find(keyOf(8, { ...withHandle, handle: reused }), 1), 0);
   equal(table.find(keyOf(8, { ...withHandle, handleType: 2 }), 1), 0);
-  deepEqual(Array.from({ length: 8 }, (_, i) => table.handleByte(byHandle, i)), [...handle.slice(0, 8)]);
+  deepEqual(Array.from({ length: 8 }, (_, i) => table.handleByte(byHandle, i)), [
+    ...handle.slice(0, 8),
+  ]);
   table.forgetAll();
 });
 
@@ -241,7 +249,9 @@ Deno.test("100,000 inodes: all found while the hash grows, half forgotten, slots
   equal(new Set(nodeids).size, count);
   equal(table.count, count + 1);
   for (let i = 0; i < count; i++) {
-    if (table.find(key(i), 1) !== nodeids[i]) equal(table.find(key(i), 1), nodeids[i], `inode ${i}`);
+    if (table.find(key(i), 1) !== nodeids[i]) {
+      equal(table.find(key(i), 1), nodeids[i], `inode ${i}`);
+    }
   }
   for (let i = 0; i < count; i += 2) table.forget(nodeids[i]!, 2);
   equal(table.count, count / 2 + 1);

@@ -118,7 +118,9 @@ function stormHandles({ address, rounds, seed }: Storm): StormResult {
       own.push([slot, table.generation(slot)]);
     } else if (action === 1 && own.length > 0) {
       const [slot, generation] = own.pop()!;
-      if (!table.acquire(slot, generation, 5)) return { opened, closedOwn: 0, error: "a handle is lost" };
+      if (!table.acquire(slot, generation, 5)) {
+        return { opened, closedOwn: 0, error: "a handle is lost" };
+      }
       table.close(slot);
       table.release(slot);
     } else {
@@ -150,7 +152,11 @@ if ("WorkerGlobalScope" in globalThis) {
     try {
       scope.postMessage(STORMS[data.kind](data));
     } catch (error) {
-      scope.postMessage({ opened: 0, closedOwn: 0, error: (error as Error).stack ?? String(error) });
+      scope.postMessage({
+        opened: 0,
+        closedOwn: 0,
+        error: (error as Error).stack ?? String(error),
+      });
     }
   };
 }

@@ -42,8 +42,12 @@ const scratch = NativeMemory.allocate(65536);
 
 function load(readable: readonly Buffer[], writable: readonly Buffer[]): void {
   chain.clear(7);
-  for (const { address, size } of readable) equal(chain.add(regions.memory, address, size, false), true);
-  for (const { address, size } of writable) equal(chain.add(regions.memory, address, size, true), true);
+  for (const { address, size } of readable) {
+    equal(chain.add(regions.memory, address, size, false), true);
+  }
+  for (const { address, size } of writable) {
+    equal(chain.add(regions.memory, address, size, true), true);
+  }
 }
 
 /** The stream as guest addresses, byte by byte. */
@@ -131,10 +135,12 @@ property(
   fc.tuple(buffers, buffers, cuts),
   ([readable, writable, [from, to]]) => {
     load(readable, writable);
-    for (const [list, fill] of [
-      [readable, (offset: number, size: number) => chain.readable(offset, size)],
-      [writable, (offset: number, size: number) => chain.writable(offset, size)],
-    ] as const) {
+    for (
+      const [list, fill] of [
+        [readable, (offset: number, size: number) => chain.readable(offset, size)],
+        [writable, (offset: number, size: number) => chain.writable(offset, size)],
+      ] as const
+    ) {
       const addresses = stream(list);
       const [offset, size] = cut(addresses.length, from, to);
       const count = fill(offset, size);
@@ -190,7 +196,9 @@ Deno.test("more vectors than one system call takes: iovecSize says how far they 
 
 Deno.test("a range beyond the stream is our own mistake and asserts", () => {
   load([{ address: FIRST, size: 10 }], [{ address: FIRST, size: 5 }]);
-  for (const reach of [() => chain.copyIn(8, scratch, 0, 3), () => chain.copyOut(0, scratch, 0, 6)]) {
+  for (
+    const reach of [() => chain.copyIn(8, scratch, 0, 3), () => chain.copyOut(0, scratch, 0, 6)]
+  ) {
     let thrown = false;
     try {
       reach();

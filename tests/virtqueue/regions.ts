@@ -90,7 +90,9 @@ export class TestRegions {
 
 /** The bytes an iovec array names, as host addresses in order. */
 export function iovecBytes(pointer: Deno.PointerObject, count: number): number[] {
-  const view = new DataView(Deno.UnsafePointerView.getArrayBuffer(pointer, Math.max(count, 1) * 16));
+  const view = new DataView(
+    Deno.UnsafePointerView.getArrayBuffer(pointer, Math.max(count, 1) * 16),
+  );
   const addresses: number[] = [];
   for (let i = 0; i < count; i++) {
     const base = Number(view.getBigUint64(i * 16, true));

@@ -96,10 +96,13 @@ property(
     sizeBits: fc.integer({ min: 0, max: 5 }),
     start: fc.oneof(fc.nat(65535), fc.integer({ min: 65500, max: 65535 })),
     eventIdx: fc.boolean(),
-    steps: fc.array(fc.record({ offers: fc.nat(6), takes: fc.nat(6), returns: fc.nat(6), pick: fc.nat() }), {
-      minLength: 1,
-      maxLength: 40,
-    }),
+    steps: fc.array(
+      fc.record({ offers: fc.nat(6), takes: fc.nat(6), returns: fc.nat(6), pick: fc.nat() }),
+      {
+        minLength: 1,
+        maxLength: 40,
+      },
+    ),
   }),
   ({ sizeBits, start, eventIdx, steps }) => {
     const driver = new Driver(1 << sizeBits, start);
@@ -143,7 +146,10 @@ property(
         seen = (seen + 1) % 65536;
       }
       equal(driver.usedIdx, seen);
-      equal(queue.base, (start + 65536 + ((driver.availIdx - start + 65536) % 65536) - offered.length) % 65536);
+      equal(
+        queue.base,
+        (start + 65536 + ((driver.availIdx - start + 65536) % 65536) - offered.length) % 65536,
+      );
     }
     equal(queue.broken, null);
   },
@@ -349,17 +355,19 @@ Deno.test("create() refuses rings that are no rings", () => {
     eventIdx: false,
   };
   const { memory } = driver.regions;
-  for (const [bad, reason] of [
-    [{ size: 0 }, /not a power of two/],
-    [{ size: 3 }, /not a power of two/],
-    [{ size: 65536 }, /not a power of two/],
-    [{ descriptors: 5 }, /descriptor table lies outside/],
-    // Guest-physical addresses are not what the front end names rings by.
-    [{ avail: driver.avail }, /available ring lies outside/],
-    [{ used: RING + USER_OFFSET + 0x40000 - 37 }, /used ring lies outside/],
-    [{ avail: good.avail + 1 }, /not aligned to 2/],
-    [{ used: good.used + 2 }, /not aligned to 4/],
-  ] as const) {
+  for (
+    const [bad, reason] of [
+      [{ size: 0 }, /not a power of two/],
+      [{ size: 3 }, /not a power of two/],
+      [{ size: 65536 }, /not a power of two/],
+      [{ descriptors: 5 }, /descriptor table lies outside/],
+      // Guest-physical addresses are not what the front end names rings by.
+      [{ avail: driver.avail }, /available ring lies outside/],
+      [{ used: RING + USER_OFFSET + 0x40000 - 37 }, /used ring lies outside/],
+      [{ avail: good.avail + 1 }, /not aligned to 2/],
+      [{ used: good.used + 2 }, /not aligned to 4/],
+    ] as const
+  ) {
     const result = SplitQueue.create(memory, { ...good, ...bad });
     equal(typeof result, "string", JSON.stringify(bad));
     match(result as string, reason);

@@ -36,8 +36,14 @@ const FUSE_STRUCTS: Readonly<Record<string, StructName>> = {
   STATFS_OUT: { struct: "fuse_kstatfs" },
   LK_IN: { struct: "fuse_lk_in" },
   // Where the protocol ends a struct earlier for old peers: fuse.h has macros for two of them.
-  SETXATTR_IN: { struct: "fuse_setxattr_in", members: { COMPAT_SIZE: "FUSE_COMPAT_SETXATTR_IN_SIZE" } },
-  INIT_IN: { struct: "fuse_init_in", members: { COMPAT_SIZE: "offsetof(struct fuse_init_in, flags2)" } },
+  SETXATTR_IN: {
+    struct: "fuse_setxattr_in",
+    members: { COMPAT_SIZE: "FUSE_COMPAT_SETXATTR_IN_SIZE" },
+  },
+  INIT_IN: {
+    struct: "fuse_init_in",
+    members: { COMPAT_SIZE: "offsetof(struct fuse_init_in, flags2)" },
+  },
   DIRENTPLUS: {
     struct: "fuse_direntplus",
     members: { ENTRY: "fuse_direntplus.entry_out", NAME: "FUSE_NAME_OFFSET_DIRENTPLUS" },
@@ -65,7 +71,10 @@ const LINUX_STRUCTS: Readonly<Record<string, StructName>> = {
 
 const VIRTIO_STRUCTS: Readonly<Record<string, StructName>> = {
   DESC: { struct: "vring_desc" },
-  AVAIL: { struct: "vring_avail", members: { ELEM_SIZE: "sizeof(((struct vring_avail *)0)->ring[0])" } },
+  AVAIL: {
+    struct: "vring_avail",
+    members: { ELEM_SIZE: "sizeof(((struct vring_avail *)0)->ring[0])" },
+  },
   USED: {
     struct: "vring_used",
     members: {
@@ -179,7 +188,12 @@ function unnamed(name: string): never {
 /** Everything that does not depend on the architecture. */
 export function headerFacts(): HeaderFact[] {
   return [
-    ...moduleFacts("fuse", fuse, FUSE_STRUCTS, (name) => ({ struct: `fuse_${name.toLowerCase()}` })),
+    ...moduleFacts(
+      "fuse",
+      fuse,
+      FUSE_STRUCTS,
+      (name) => ({ struct: `fuse_${name.toLowerCase()}` }),
+    ),
     ...moduleFacts("linux", linux, LINUX_STRUCTS, unnamed),
     ...moduleFacts("virtio_ring", virtioRing, VIRTIO_STRUCTS, unnamed),
     ...moduleFacts("virtio_fs", virtioFs, VIRTIO_STRUCTS, unnamed),

@@ -4,8 +4,8 @@ import {
   askCompiler,
   differences,
   haveCompiler,
-  type RecordedLayouts,
   RECORDED_LAYOUTS,
+  type RecordedLayouts,
 } from "../../tools/layout_check.ts";
 import { Opcode, OPCODE_COUNT } from "../../src/wire/fuse.ts";
 import { architectureFacts, headerFacts } from "./header_names.ts";

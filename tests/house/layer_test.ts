@@ -1,0 +1,120 @@
+import { deepEqual, equal } from "node:assert/strict";
+import { importsOf, type SourceFile, sourceFile, sourceFiles } from "./source_files.ts";
+
+/** The folders of src/, and what each may import beside itself. ARCHITECTURE.md tells why. */
+const LAYERS: Readonly<Record<string, readonly string[]>> = {
+  wire: [],
+  sys: ["wire"],
+  state: ["sys", "wire"],
+  memory: ["sys", "wire"],
+  virtqueue: ["memory", "sys", "wire"],
+  fuse: ["sys", "wire"],
+  passthrough: ["fuse", "state", "sys", "wire"],
+  vhost_user: ["memory", "sys", "wire"],
+  device: ["fuse", "memory", "passthrough", "state", "sys", "vhost_user", "virtqueue", "wire"],
+};
+
+/** Modules directly in src/ that every layer may import: plain data, and errors. */
+const FOR_ALL = new Set(["assert.ts", "config.ts", "limits.ts", "setup_error.ts"]);
+/** Layers above the device: the daemon, the library, the command line, its demonstration. They may import anything in src/. */
+const ABOVE = new Set(["cli", "demo", "library.ts", "serve.ts"]);
+/** What only the daemon, the library and the command line may import. */
+const LOG = "log.ts";
+const LOG_USERS = new Set(["cli", "library.ts", "serve.ts"]);
+/** What deno.json names, and nothing else. */
+const PACKAGES = Object.keys(JSON.parse(sourceFile("deno.json").text).imports);
+
+/** `src/fuse/server.ts` is of layer `fuse`; `src/serve.ts` of its own. */
+function layerOf(path: string): string {
+  return path.split("/")[1]!;
+}
+
+/** Every import that the table does not allow, as a line of text. */
+function violations(files: readonly SourceFile[]): string[] {
+  const found: string[] = [];
+  for (const file of files) {
+    const layer = layerOf(file.path);
+    for (const imported of importsOf(file)) {
+      if (!imported.startsWith("src/")) {
+        const isPackage = PACKAGES.some((name) =>
+          imported === name || imported.startsWith(`${name}/`)
+        );
+        if (!isPackage) found.push(`${file.path} imports ${imported}`);
+        continue;
+      }
+      const target = layerOf(imported);
+      if (target === LOG) {
+        if (!LOG_USERS.has(layer)) found.push(`${file.path} imports the log`);
+        continue;
+      }
+      if (target === layer || FOR_ALL.has(target) || ABOVE.has(layer)) continue;
+      // log.ts and its like stand above sys.
+      if (layer === LOG && target === "sys") continue;
+      if (!(LAYERS[layer] ?? []).includes(target)) found.push(`${file.path} imports ${imported}`);
+    }
+  }
+  return found;
+}
+
+const files = sourceFiles("src");
+
+Deno.test("imports go down the layers only", () => {
+  deepEqual(violations(files), []);
+});
+
+Deno.test("every folder of src/ has its place in the table", () => {
+  const folders = new Set(
+    files.filter((file) => file.path.split("/").length > 2).map((f) => layerOf(f.path)),
+  );
+  deepEqual([...folders].filter((folder) => !(folder in LAYERS) && !ABOVE.has(folder)), []);
+});
+
+Deno.test("the table allows no cycle between layers", () => {
+  const reaches = (from: string, seen: Set<string>): Set<string> => {
+    for (const next of LAYERS[from] ?? []) {
+      if (!seen.has(next)) reaches(next, seen.add(next));
+    }
+    return seen;
+  };
+  for (const layer of Object.keys(LAYERS)) {
+    equal(reaches(layer, new Set()).has(layer), false, layer);
+  }
+});
+
+Deno.test("an import against the direction is found", () => {
+  const bad = (path: string, imported: string): SourceFile => ({
+    path,
+    text: "",
+    code: `import type { X } from "${imported}";`,
+  });
+  equal(violations([bad("src/fuse/a.ts", "../virtqueue/chain.ts")]).length, 1);
+  equal(violations([bad("src/wire/a.ts", "../sys/errno.ts")]).length, 1);
+  equal(violations([bad("src/vhost_user/a.ts", "../log.ts")]).length, 1);
+  equal(violations([bad("src/fuse/a.ts", "../../main.ts")]).length, 1);
+  equal(violations([bad("src/fuse/a.ts", "../sys/errno.ts")]).length, 0);
+});
+
+Deno.test("no module imports itself, over however many others", () => {
+  const imports = new Map(files.map((file) => [file.path, importsOf(file)]));
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (path: string, trail: readonly string[]): void => {
+    if (trail.includes(path)) {
+      cycles.push([...trail.slice(trail.indexOf(path)), path].join(" -> "));
+      return;
+    }
+    if (done.has(path)) return;
+    for (const next of imports.get(path) ?? []) visit(next, [...trail, path]);
+    done.add(path);
+  };
+  for (const path of imports.keys()) visit(path, []);
+  deepEqual(cycles, []);
+});
+
+Deno.test("main.ts and mod.ts import from src/ only", () => {
+  for (const path of ["main.ts", "mod.ts"]) {
+    for (const imported of importsOf(sourceFile(path))) {
+      equal(imported.startsWith("src/"), true, `${path} imports ${imported}`);
+    }
+  }
+});

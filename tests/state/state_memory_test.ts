@@ -1,0 +1,78 @@
+import { deepEqual, equal } from "node:assert/strict";
+import { Counters } from "../../src/state/counters.ts";
+import * as layout from "../../src/state/layout.ts";
+import { StateMemory, stateMemoryAt } from "../../src/state/state_memory.ts";
+import { OPCODE_COUNT } from "../../src/wire/fuse.ts";
+
+Deno.test("the state memory is found by its name and magic, by another process as well", () => {
+  const state = StateMemory.create();
+  const fds = [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
+    try {
+      return [Deno.readLinkSync(`/proc/self/fd/${name}`)];
+    } catch {
+      return [];
+    }
+  });
+  equal(fds.filter((target) => target.includes(layout.STATE_MEMORY_NAME)).length >= 1, true);
+  equal(new TextDecoder().decode(state.memory.u8.slice(0, 8)), "virtfsts");
+  equal(state.memory.u32[2], layout.STATE_LAYOUT_VERSION);
+  equal(state.memory.u32[3], Deno.pid);
+  state.close();
+});
+
+Deno.test("tables follow each other without touching", () => {
+  const areas: [string, number, number][] = [
+    ["header", 0, layout.STATE_HEADER.SIZE],
+    ["mounts", layout.MOUNT_TABLE_OFFSET, layout.MOUNT_COUNT_MAX * layout.MOUNT_SLOT.SIZE],
+    ["locks", layout.LOCK_TABLE_OFFSET, layout.LOCK_OWNER_COUNT_MAX * layout.LOCK_SLOT.SIZE],
+    ["handles", layout.HANDLE_TABLE_OFFSET, layout.HANDLE_COUNT_MAX * layout.HANDLE_SLOT.SIZE],
+    ["hash", layout.INODE_HASH_OFFSET, layout.INODE_COUNT_MAX * 4],
+    ["inodes", layout.INODE_TABLE_OFFSET, layout.INODE_COUNT_MAX * layout.INODE_SLOT.SIZE],
+    ["counters", layout.COUNTERS_OFFSET, layout.QUEUE_COUNT_MAX * layout.COUNTERS_QUEUE_SIZE],
+  ];
+  let end = 0;
+  for (const [what, offset, size] of areas) {
+    equal(offset, end, what);
+    equal(offset % 8, 0, what);
+    end = offset + size;
+  }
+  equal(end, layout.STATE_SIZE);
+});
+
+Deno.test("fields of a slot, and of the header, do not overlap", () => {
+  const { SIZE, HANDLE, HANDLE_SIZE_MAX, ...fields } = layout.INODE_SLOT;
+  equal(HANDLE + HANDLE_SIZE_MAX <= SIZE, true);
+  for (
+    const offsets of [
+      { ...fields, HANDLE },
+      layout.HANDLE_SLOT,
+      layout.LOCK_SLOT,
+      layout.STATE_HEADER,
+    ]
+  ) {
+    const list = Object.entries(offsets).filter(([key]) => key !== "SIZE").map(([, offset]) =>
+      offset
+    );
+    equal(new Set(list).size, list.length);
+    equal(list.every((offset) => offset % 4 === 0), true);
+  }
+  const mutexes = layout.STATE_HEADER.DIRECTORY_MUTEXES + 4 * layout.DIRECTORY_MUTEX_COUNT;
+  equal(mutexes <= layout.STATE_HEADER.SIZE, true);
+});
+
+Deno.test("counters are kept by queue and opcode, seen from any thread's view", () => {
+  const state = StateMemory.create();
+  const first = new Counters(state.memory, 0);
+  const last = new Counters(state.memory, layout.QUEUE_COUNT_MAX - 1);
+  first.count(15, false);
+  first.count(15, true);
+  last.count(OPCODE_COUNT - 1, true);
+  // Opcodes that do not exist count as 0.
+  first.count(OPCODE_COUNT, true);
+  first.count(0xffffffff, false);
+  const seen = new Counters(stateMemoryAt(state.address), 0);
+  deepEqual([seen.requests(15), seen.errors(15), seen.requests(0), seen.errors(0)], [2, 1, 2, 1]);
+  deepEqual([last.requests(OPCODE_COUNT - 1), last.requests(15)], [1, 0]);
+  equal(OPCODE_COUNT * 16 <= layout.COUNTERS_QUEUE_SIZE, true);
+  // The memory stays mapped until the end: `seen` has views of it.
+});
