@@ -52,7 +52,10 @@ async function start(scope: WorkerScope, options: WorkerStart): Promise<void> {
     scope.postMessage({ kind: "ready" });
     loop.run();
   } catch (error) {
-    scope.postMessage({ kind: "failed", reason: (error as Error).message });
+    scope.postMessage({
+      kind: "failed",
+      reason: error instanceof Error ? error.message : String(error),
+    });
   }
   scope.close();
 }
