@@ -19,7 +19,7 @@ export interface Plan {
   readonly rounds: number;
   readonly amounts: Amounts;
   readonly jobCounts: readonly number[];
-  /** Rows to run; null for all. Rows that others build on run in any case. */
+  /** Rows to run, those that they build on included; null for all. */
   readonly rows: readonly string[] | null;
 }
 

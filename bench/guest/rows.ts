@@ -1,7 +1,7 @@
 /**
  * What is measured: one entry per row of the table.
  *
- * A row's `prepare` runs before the clock starts, and its `run` is a bare loop of system calls. Every job has a
+ * A row prepares its paths before the clock starts; what is measured is a bare loop of system calls. Every job has a
  * directory of its own. The rows of one round follow each other on the same files: what "create" makes,
  * "stat" looks at, "rename" renames and "unlink" removes.
  *
@@ -57,6 +57,9 @@ export interface Row {
   readonly unitSize?: number;
   /** Only with one job: several would do the same to the same. */
   readonly isSingle?: boolean;
+  /** Rows whose files this one works on. */
+  readonly needs?: readonly string[];
+  /** Prepares the row for one job; what it returns is measured, and returns the count of operations. */
   readonly run: (job: Job) => () => number;
 }
 
@@ -104,16 +107,19 @@ export const ROWS: readonly Row[] = [
   {
     name: "stat",
     state: "cold",
+    needs: ["create"],
     run: (job) => forEach(paths(job, "files/f"), (path) => stat(path, false)),
   },
   {
     name: "getattr",
     state: "warm",
+    needs: ["create"],
     run: (job) => forEach(paths(job, "files/f"), (path) => stat(path, true)),
   },
   {
     name: "ls -l",
     state: "cold",
+    needs: ["create"],
     run(job) {
       const dir = cPath(`${job.dir}/files`);
       const files = paths(job, "files/f");
@@ -157,6 +163,7 @@ export const ROWS: readonly Row[] = [
   {
     name: "small read",
     state: "cold",
+    needs: ["small write"],
     run: (job) =>
       forEach(paths(job, "small/f"), (path) => {
         const fd = open(path, O.RDONLY);
@@ -167,6 +174,7 @@ export const ROWS: readonly Row[] = [
   {
     name: "rename",
     state: "warm",
+    needs: ["create"],
     run(job) {
       const from = paths(job, "files/f");
       const to = paths(job, "files/g");
@@ -176,7 +184,12 @@ export const ROWS: readonly Row[] = [
       };
     },
   },
-  { name: "unlink", state: "warm", run: (job) => forEach(paths(job, "files/g"), unlink) },
+  {
+    name: "unlink",
+    state: "warm",
+    needs: ["create", "rename"],
+    run: (job) => forEach(paths(job, "files/g"), unlink),
+  },
   {
     name: "1 MiB sequential write",
     state: "",
@@ -194,6 +207,7 @@ export const ROWS: readonly Row[] = [
   {
     name: "1 MiB sequential read",
     state: "cold",
+    needs: ["1 MiB sequential write"],
     unitSize: BUFFER_SIZE,
     run(job) {
       const path = filePath(job);
@@ -210,6 +224,7 @@ export const ROWS: readonly Row[] = [
   {
     name: "4 KiB random read",
     state: "",
+    needs: ["1 MiB sequential write"],
     unitSize: SMALL,
     run(job) {
       const fd = open(filePath(job), O.RDONLY | O.DIRECT);
@@ -226,6 +241,7 @@ export const ROWS: readonly Row[] = [
   {
     name: "4 KiB random write",
     state: "",
+    needs: ["1 MiB sequential write"],
     unitSize: SMALL,
     run(job) {
       const fd = open(filePath(job), O.WRONLY | O.DIRECT);
@@ -238,3 +254,16 @@ export const ROWS: readonly Row[] = [
     },
   },
 ];
+
+/** The names of some rows and of all that they build on. */
+export function withNeeds(names: readonly string[]): string[] {
+  const wanted = new Set<string>();
+  for (const name of names) {
+    const row = ROWS.find((row) => row.name === name);
+    if (row === undefined) {
+      throw new Error(`No such row: ${name}. There are: ${ROWS.map((row) => row.name).join(", ")}`);
+    }
+    for (const needed of [...row.needs ?? [], name]) wanted.add(needed);
+  }
+  return [...wanted];
+}

@@ -6,7 +6,7 @@
  *
  * `--daemon` takes `ours` (this checkout), `binary` (dist/virtiofsd-ts), `rust` (without sandbox, seccomp and file
  * handles), `rust-defaults` and `hostfs` (no daemon: the guest kernel calls the host itself). The ratio is that of
- * the first two. Rust virtiofsd needs UML 6.18 or later, see README.md.
+ * the first two. Rust virtiofsd does not survive UML 6.1, see README.md.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { hostPrefix, umlObstacle } from "../../tests/guest/tools.ts";
 import { findRust, Peer, type PeerKind } from "./peers.ts";
 import type { Measurement, Plan } from "./plan.ts";
 import { ProbeHost, processorTime } from "./probe.ts";
-import { LARGE_DIRECTORY_COUNT } from "./rows.ts";
+import { LARGE_DIRECTORY_COUNT, withNeeds } from "./rows.ts";
 import { figures, tableText } from "./table.ts";
 
 const { values: options } = parseArgs({
@@ -59,6 +59,17 @@ function chosenTargets(): string[] {
   return targets.filter(isThere);
 }
 
+function parseRows(): string[] | null {
+  try {
+    return options.rows === undefined ? null : withNeeds(options.rows.split(","));
+  } catch (error) {
+    console.error((error as Error).message);
+    Deno.exit(2);
+  }
+}
+
+const chosenRows = parseRows();
+
 function makePlan(
   targets: readonly string[],
 ): Omit<Plan, "targets"> & { names: readonly string[] } {
@@ -70,7 +81,7 @@ function makePlan(
       ? { files: 200, randomOperations: 400, fileSize: 32 * MIB }
       : { files: 600, randomOperations: 1200, fileSize: 64 * MIB },
     jobCounts: options.jobs.split(",").map(Number),
-    rows: options.rows?.split(",") ?? null,
+    rows: chosenRows,
   };
 }
 

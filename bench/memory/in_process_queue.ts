@@ -21,16 +21,25 @@ import { IN_HEADER, INIT_IN, Opcode, OUT_HEADER } from "../../src/wire/fuse.ts";
 import { AVAIL, DESC, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from "../../src/wire/virtio_ring.ts";
 
 const QUEUE_SIZE = 128;
-/** Where things lie in the "guest's" memory. */
-const AT = {
-  DESC: 0,
-  AVAIL: 4096,
-  USED: 8192,
-  REQUEST: 16384,
-  DATA: 65536,
-  REPLY: 131072,
-} as const;
-const MEMORY_SIZE = 4 * 1024 * 1024;
+/** Where things lie in the "guest's" memory: rings, then an area for each prepared request. */
+const AT = { DESC: 0, AVAIL: 4096, USED: 8192, SLOTS: 16384 } as const;
+/** Within a request's area. */
+const SLOT = { REQUEST: 0, REPLY: 4096, DATA: 65536, SIZE: 131072 } as const;
+const DESCRIPTORS_PER_SLOT = 4;
+const SLOT_COUNT = 16;
+const MEMORY_SIZE = AT.SLOTS + SLOT_COUNT * SLOT.SIZE;
+
+/** A request that can be sent again and again. */
+export interface PreparedRequest {
+  /** The struct behind the header; to be changed between two sends, if need be. */
+  readonly body: DataView;
+  /** The body of the last reply. */
+  readonly reply: DataView;
+  /** Makes it available and has it served. Returns its status: 0 or a negative errno. */
+  send(): number;
+  /** The same; throws unless it succeeds. */
+  sendChecked(): void;
+}
 
 /** The queue, and its driver's few lines. */
 export class InProcessQueue {
@@ -41,6 +50,7 @@ export class InProcessQueue {
   readonly state: NativeMemory;
   readonly #avail: Uint16Array;
   #availIdx = 0;
+  #prepared = 0;
 
   /** Serves a directory; the calling thread becomes the queue's thread. */
   constructor(sharedDir: string, config: Partial<PassthroughConfig> = {}) {
@@ -80,67 +90,67 @@ export class InProcessQueue {
     this.#init();
   }
 
-  /** Prepares a request; {@linkcode send} may then be called any number of times. Returns the struct's view. */
+  /** Makes a request: header, struct of `structSize` zeroes, name; room for data and reply. */
   prepare(
     opcode: number,
     nodeid: number,
     structSize: number,
-    options: { readonly name?: string; readonly dataSize?: number; readonly replySize?: number },
-  ): DataView {
+    options: { readonly name?: string; readonly dataSize?: number; readonly replySize?: number } =
+      {},
+  ): PreparedRequest {
+    if (this.#prepared === SLOT_COUNT) throw new Error("Too many prepared requests");
+    const slot = this.#prepared++;
+    const base = AT.SLOTS + slot * SLOT.SIZE;
     const { view, u8 } = this.#memory;
     const name = options.name === undefined ? [] : [...new TextEncoder().encode(options.name), 0];
     const dataSize = options.dataSize ?? 0;
     const requestSize = IN_HEADER.SIZE + structSize + name.length;
-    u8.fill(0, AT.REQUEST, AT.REQUEST + requestSize);
-    view.setUint32(AT.REQUEST + IN_HEADER.LEN, requestSize + dataSize, true);
-    view.setUint32(AT.REQUEST + IN_HEADER.OPCODE, opcode, true);
-    view.setUint32(AT.REQUEST + IN_HEADER.UNIQUE, 2, true);
-    view.setUint32(AT.REQUEST + IN_HEADER.NODEID, nodeid, true);
-    u8.set(name, AT.REQUEST + IN_HEADER.SIZE + structSize);
-    const buffers: [address: number, size: number, flags: number][] = [[
-      AT.REQUEST,
-      requestSize,
-      0,
-    ]];
-    if (dataSize > 0) buffers.push([AT.DATA, dataSize, 0]);
+    view.setUint32(base + IN_HEADER.LEN, requestSize + dataSize, true);
+    view.setUint32(base + IN_HEADER.OPCODE, opcode, true);
+    view.setUint32(base + IN_HEADER.UNIQUE, 2, true);
+    view.setUint32(base + IN_HEADER.NODEID, nodeid, true);
+    u8.set(name, base + IN_HEADER.SIZE + structSize);
+    const reply = base + SLOT.REPLY;
     const replySize = OUT_HEADER.SIZE + (options.replySize ?? 256);
-    buffers.push([AT.REPLY, replySize, VIRTQ_DESC_F_WRITE]);
+    const buffers: [address: number, size: number, flags: number][] = [[base, requestSize, 0]];
+    if (dataSize > 0) buffers.push([base + SLOT.DATA, dataSize, 0]);
+    buffers.push([reply, replySize, VIRTQ_DESC_F_WRITE]);
+    const head = slot * DESCRIPTORS_PER_SLOT;
     buffers.forEach(([address, size, flags], i) => {
-      const at = AT.DESC + i * DESC.SIZE;
+      const at = AT.DESC + (head + i) * DESC.SIZE;
       this.#memory.setU64(at + DESC.ADDR, address);
       view.setUint32(at + DESC.LEN, size, true);
       const next = i + 1 < buffers.length;
       view.setUint16(at + DESC.FLAGS, flags | (next ? VIRTQ_DESC_F_NEXT : 0), true);
-      view.setUint16(at + DESC.NEXT, i + 1, true);
+      view.setUint16(at + DESC.NEXT, head + i + 1, true);
     });
-    return new DataView(this.#memory.u8.buffer, AT.REQUEST + IN_HEADER.SIZE, structSize);
+    const send = () => {
+      this.#makeAvailable(head);
+      this.#queue.serve(this.#server, this.#chain);
+      return view.getInt32(reply + OUT_HEADER.ERROR, true);
+    };
+    return {
+      body: new DataView(u8.buffer, base + IN_HEADER.SIZE, structSize),
+      reply: new DataView(u8.buffer, reply + OUT_HEADER.SIZE, replySize - OUT_HEADER.SIZE),
+      send,
+      sendChecked: () => {
+        const status = send();
+        if (status !== 0) throw new Error(`Opcode ${opcode} failed with ${status}`);
+      },
+    };
   }
 
-  /** Makes the prepared request available and has it served. Returns its status: 0 or a negative errno. */
-  send(): number {
-    this.#avail[AVAIL.RING / 2 + (this.#availIdx & (QUEUE_SIZE - 1))] = 0;
+  #makeAvailable(head: number): void {
+    this.#avail[AVAIL.RING / 2 + (this.#availIdx & (QUEUE_SIZE - 1))] = head;
     this.#availIdx = (this.#availIdx + 1) & 0xffff;
     Atomics.store(this.#avail, AVAIL.IDX / 2, this.#availIdx);
-    this.#queue.serve(this.#server, this.#chain);
-    return this.#memory.view.getInt32(AT.REPLY + OUT_HEADER.ERROR, true);
-  }
-
-  /** Sends the prepared request and throws unless it succeeds. */
-  sendChecked(): void {
-    const status = this.send();
-    if (status !== 0) throw new Error(`The request failed with ${status}`);
-  }
-
-  /** A u32 of the last reply's body. */
-  replyU32(offset: number): number {
-    return this.#memory.view.getUint32(AT.REPLY + OUT_HEADER.SIZE + offset, true);
   }
 
   #init(): void {
-    const init = this.prepare(Opcode.INIT, 0, INIT_IN.SIZE, {});
-    init.setUint32(INIT_IN.MAJOR, 7, true);
-    init.setUint32(INIT_IN.MINOR, 45, true);
-    init.setUint32(INIT_IN.FLAGS, 0xffffffff, true);
-    this.sendChecked();
+    const init = this.prepare(Opcode.INIT, 0, INIT_IN.SIZE);
+    init.body.setUint32(INIT_IN.MAJOR, 7, true);
+    init.body.setUint32(INIT_IN.MINOR, 45, true);
+    init.body.setUint32(INIT_IN.FLAGS, 0xffffffff, true);
+    init.sendChecked();
   }
 }

@@ -70,16 +70,30 @@ export function rootedCommand(program: string, args: readonly string[]): Command
   };
 }
 
+const PROCESS_NAMESPACE = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+
+/** Containers often forbid namespaces, and a chroot may be no mount point. */
+function canUnshareProcesses(): boolean {
+  const { success } = new Deno.Command("unshare", {
+    args: [...PROCESS_NAMESPACE, "true"],
+    stdout: "null",
+    stderr: "null",
+  }).outputSync();
+  return success;
+}
+
+let hasProcessNamespaces: boolean | null = null;
+
 /**
- * The command that runs a whole virtual machine: in a process namespace of its own, so that the end of its
- * first process is the end of all the helpers that it has forked.
+ * The command that runs a whole virtual machine: in a process namespace of its own where that can be had, so
+ * that even a killed test leaves none of the machine's helper processes behind. (A test that is not killed
+ * ends the whole process group in any case.)
  */
 export function machineCommand(program: string, args: readonly string[]): CommandLine {
   const rooted = rootedCommand(program, args);
-  return {
-    command: "unshare",
-    args: ["--pid", "--fork", "--kill-child", "--mount-proc", rooted.command, ...rooted.args],
-  };
+  hasProcessNamespaces ??= canUnshareProcesses();
+  if (!hasProcessNamespaces) return rooted;
+  return { command: "unshare", args: [...PROCESS_NAMESPACE, rooted.command, ...rooted.args] };
 }
 
 /** Where the host's root is seen by a program started with `rootedCommand()`. */

@@ -67,7 +67,7 @@ const BANS: readonly Ban[] = [
   },
   {
     what: "a path of the machine it was written on",
-    pattern: /["'`\s(]\/(?:work|opt\/sid|root|home\/\w+)\//,
+    pattern: /["'`\s(]\/(?:work|opt|root|home\/\w+)\//,
     folders: ["src", "tools", "tests", "examples", "bench", "packaging"],
     instead: "a path relative to the checkout, an option or an environment variable",
   },
@@ -135,7 +135,7 @@ Deno.test("the bans find what they ban", () => {
     "a generator": "function* f() {}",
     "subarray": "bytes.subarray(1)",
     "a note to do something later": "// TODO: later",
-    "a path of the machine it was written on": 'const x = "/work/main/x";',
+    "a path of the machine it was written on": 'const x = "/home/somebody/x";',
   };
   for (const ban of BANS) match(samples[ban.what]!, ban.pattern);
   // And nothing in comments.

@@ -84,6 +84,13 @@ for (const mode of ["never", "prefer", "mandatory"] as const) {
         (await share.call(OP.RENAME, ROOT, concat(words(ROOT), name("link"), name("moved")))).error,
         0,
       );
+      // There and back: the directory must be free of pins afterwards.
+      const full = (await share.lookup(ROOT, "full")).nodeid;
+      const away = concat(words(full), name("moved"), name("moved"));
+      equal((await share.call(OP.RENAME, ROOT, away)).error, 0);
+      const back = concat(words(ROOT, 1, 0), name("moved"), name("moved"));
+      equal((await share.call(OP.RENAME2, full, back)).error, 0);
+      await share.forget(full);
       equal(
         (await share.call(OP.RENAME, ROOT, concat(words(999n), name("moved"), name("x")))).error,
         116,
@@ -159,6 +166,14 @@ for (const mode of ["never", "prefer", "mandatory"] as const) {
       const newFh = viewOf(created.body).getBigUint64(128, true);
       await share.release(readEntry(created.body).nodeid, newFh);
       await giveBack(share, created);
+      // CREATE of what is there and known.
+      const known = await share.lookup(ROOT, "new");
+      const again = concat(words(O.RDWR, 0o644, 0, 0), name("new"));
+      const reopened = await share.call(OP.CREATE, ROOT, again);
+      equal(reopened.error, 0);
+      equal(await giveBack(share, reopened), known.nodeid);
+      await share.release(known.nodeid, viewOf(reopened.body).getBigUint64(128, true));
+      await share.forget(known.nodeid);
       const excl = concat(words(O.RDWR | O.EXCL, 0o644, 0, 0), name("new"));
       equal((await share.call(OP.CREATE, ROOT, excl)).error, 17);
       const onDirectory = concat(words(O.RDWR, 0o644, 0, 0), name("directory"));
@@ -248,5 +263,15 @@ Deno.test("FORGET of an inode with locks drops them, with their descriptors", as
   // The open file is the guest's until it is released.
   equal(share.handles.count, 1);
   await share.release(nodeid, fh);
+  equal(held(share), before);
+});
+
+Deno.test("DESTROY drops locks on the root directory, which itself stays", async () => {
+  await using share = await ShareClient.start({ readonly: true, posixLocks: true });
+  const before = held(share);
+  const fh = await share.open(ROOT, 0, OP.OPENDIR);
+  // A read lock, on a directory, through a read-only share.
+  equal((await share.call(OP.SETLK, ROOT, words(fh, 5n, 0n, 9n, 0, 0, 0, 0))).error, 0);
+  await share.call(OP.DESTROY, 0n);
   equal(held(share), before);
 });

@@ -20,6 +20,9 @@ function fillChunk(chunk: Uint8Array<ArrayBuffer>, number: number): void {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     words[i] = state;
   }
+  // No page may stay untouched: it would be the kernel's page of zeros, which User Mode Linux keeps outside the
+  // memory that it shares with devices, and a write past the page cache would send its address.
+  words[words.length - 1] = state;
 }
 
 function dropCaches(): void {
