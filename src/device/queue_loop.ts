@@ -142,7 +142,7 @@ export class QueueLoop {
         return null;
       }
       case "end":
-        this.#server.end();
+        this.#server.disconnect();
         return null;
       case "exit":
         return null;

@@ -24,8 +24,12 @@ interface WorkerScope {
   close(): void;
 }
 
-async function makeFileSystem(source: FileSystemSource, state: NativeMemory): Promise<FileSystem> {
-  if (source.kind === "passthrough") return new PassthroughFs(source.config, state);
+async function makeFileSystem(
+  source: FileSystemSource,
+  state: NativeMemory,
+  warn: (message: string) => void,
+): Promise<FileSystem> {
+  if (source.kind === "passthrough") return new PassthroughFs(source.config, state, warn);
   const module = await import(source.url);
   return module.default(source.options);
 }
@@ -37,7 +41,7 @@ async function start(scope: WorkerScope, options: WorkerStart): Promise<void> {
   try {
     const state = stateMemoryAt(options.stateAddress);
     const counters = new Counters(state, options.queueIndices.at(-1)!);
-    const fs = await makeFileSystem(options.fileSystem, state);
+    const fs = await makeFileSystem(options.fileSystem, state, warn);
     const session = new Session(state.u32, STATE_HEADER.SESSION >>> 2);
     const server = new FuseServer(fs, session, {
       warn,

@@ -110,6 +110,9 @@ export abstract class FileSystem {
   /** DESTROY, a new INIT, or the end of the connection: drop all nodeids, handles and locks of the guest. */
   destroy(): void {}
 
+  /** The front end has gone, and no queue has a request in progress. Comes after {@linkcode destroy}. */
+  disconnect(): void {}
+
   /** Node: directory. Name. Reply: ENTRY_OUT with one more lookup; nodeid 0 caches "no such name". */
   lookup(_request: Request, _reply: Reply): Status {
     return -ENOSYS;

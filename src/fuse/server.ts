@@ -83,9 +83,14 @@ export class FuseServer {
     return this.#finish(result);
   }
 
+  /** The front end has gone, and no queue has a request in progress. */
+  disconnect(): void {
+    this.end();
+    this.#fs.disconnect();
+  }
+
   /** Ends the session as DESTROY does: at a disconnect or a reset. */
   end(): void {
-    if (!this.#session.active) return;
     this.#session.end();
     try {
       this.#fs.destroy();

@@ -6,7 +6,7 @@
 
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
-import { EINVAL, EROFS, type Status } from "../sys/errno.ts";
+import { EFBIG, EINVAL, EROFS, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   ATTR,
@@ -183,7 +183,7 @@ function applySize(
   handleFd: number,
 ): Status {
   const size = request.u64(SETATTR_IN.SIZE_);
-  if (size > OFFSET_MAX) return -EINVAL;
+  if (size > OFFSET_MAX) return size >= 2 ** 63 ? -EINVAL : -EFBIG;
   // truncate(2) opens by path: only a regular file may come that far.
   if ((share.inodes.mode(request.nodeid) & S_IFMT) !== S_IFREG) return -EINVAL;
   const kill = (valid & FATTR_KILL_SUIDGID) !== 0;

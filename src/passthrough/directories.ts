@@ -73,13 +73,15 @@ function readEntries(share: Share, request: Request, reply: Reply, plus: boolean
   const fd = share.acquireHandle(slot, request.hi(READ_IN.FH), nodeid);
   if (fd < 0) return fd;
   const mutex = share.handles.directoryMutex(slot);
-  mutex.lock();
   const sizeMax = Math.min(request.u32(READ_IN.SIZE_), reply.sizeMax, REPLY_SIZE_MAX);
-  let result = seekTo(share, slot, fd, request.lo(READ_IN.OFFSET), request.hi(READ_IN.OFFSET));
-  if (result === 0) result = fillReply(share, slot, fd, nodeid, reply, sizeMax, plus);
-  mutex.unlock();
-  share.handles.release(slot);
-  return result;
+  mutex.lock();
+  try {
+    const sought = seekTo(share, slot, fd, request.lo(READ_IN.OFFSET), request.hi(READ_IN.OFFSET));
+    return sought < 0 ? sought : fillReply(share, slot, fd, nodeid, reply, sizeMax, plus);
+  } finally {
+    mutex.unlock();
+    share.handles.release(slot);
+  }
 }
 
 /** Moves the descriptor to a cookie, if it is not there already. */

@@ -10,7 +10,17 @@
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import { O_DIRECT, O_DIRECTORY, O_LARGEFILE, O_NOFOLLOW, O_TMPFILE } from "../sys/architecture.ts";
-import { EEXIST, EINVAL, EMFILE, EOPNOTSUPP, EROFS, ESTALE, type Status } from "../sys/errno.ts";
+import {
+  EEXIST,
+  EFBIG,
+  EINVAL,
+  EMFILE,
+  ENXIO,
+  EOPNOTSUPP,
+  EROFS,
+  ESTALE,
+  type Status,
+} from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import { preadv, pwritev } from "../sys/vector_io.ts";
 import {
@@ -69,6 +79,11 @@ import type { Share } from "./share.ts";
 /** Where WRITE's data starts in the request. */
 export const WRITE_DATA: number = IN_HEADER.SIZE + WRITE_IN.SIZE;
 const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
+/** What a host answers at an offset that no file of its reaches (they end below 2^53 everywhere); EINVAL if it is negative as an off_t. */
+function beyond(offset: number, answer: Status): Status {
+  return offset >= 2 ** 63 ? -EINVAL : answer;
+}
+
 /** Bytes of one COPY_FILE_RANGE: a copy that the host makes by hand must not hold up the queue; a short answer is allowed. */
 const COPY_SIZE_MAX = 128 * 1024 * 1024;
 const FALLOCATE_MODES = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
@@ -149,8 +164,11 @@ export function create(share: Share, request: Request, reply: Reply): Status {
   let fd: number = enterCaller(share, request, request.u32(CREATE_IN.UMASK));
   if (fd === 0) {
     // O_EXCL always: an existing name may be a FIFO or a device, which must not be opened to find out.
-    fd = status(libc.openat(parentFd, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
-    leaveCaller(share);
+    try {
+      fd = status(libc.openat(parentFd, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
+    } finally {
+      leaveCaller(share);
+    }
   }
   let result: Status;
   if (fd >= 0) {
@@ -179,16 +197,12 @@ function openExisting(
   writeEntry(share, reply, 0, nodeid, parent);
   const saysKill = (request.u32(CREATE_IN.OPEN_FLAGS) & FUSE_OPEN_KILL_SUIDGID) !== 0;
   const fd = reopen(share, request, nodeid, flags, saysKill);
+  // The entry's attributes were taken before the open truncated the file.
+  const truncated = fd >= 0 && (flags & O_TRUNC) !== 0;
+  if (truncated && share.statFd(fd) === 0) writeEntry(share, reply, 0, nodeid, parent);
   const result = fd < 0 ? fd : replyOpen(share, reply, ENTRY_OUT.SIZE, fd, nodeid);
-  if (result < 0) {
-    share.inodes.forget(nodeid, 1);
-    return result;
-  }
-  if ((flags & O_TRUNC) !== 0) {
-    // The entry's attributes were taken before the open truncated the file.
-    if (share.statFd(fd) === 0) writeEntry(share, reply, 0, nodeid, parent);
-  }
-  return 0;
+  if (result < 0) share.inodes.forget(nodeid, 1);
+  return result;
 }
 
 /** ENTRY_OUT and OPEN_OUT for a file that was just made, open at `fd` (taken over). */
@@ -227,8 +241,11 @@ export function tmpfile(share: Share, request: Request, reply: Reply): Status {
   if (parentFd < 0) return parentFd;
   let fd: number = enterCaller(share, request, request.u32(CREATE_IN.UMASK));
   if (fd === 0) {
-    fd = status(libc.openat(parentFd, share.scratch.dot, flags, mode));
-    leaveCaller(share);
+    try {
+      fd = status(libc.openat(parentFd, share.scratch.dot, flags, mode));
+    } finally {
+      leaveCaller(share);
+    }
   }
   const result = fd < 0 ? fd : replyCreated(share, request, reply, fd, parent);
   share.giveBack(parent, parentFd);
@@ -239,7 +256,7 @@ export function read(share: Share, request: Request, reply: Reply): Status {
   const slot = request.lo(READ_IN.FH);
   const offset = request.u64(READ_IN.OFFSET);
   const size = Math.min(request.u32(READ_IN.SIZE_), reply.sizeMax);
-  if (offset > OFFSET_MAX) return -EINVAL;
+  if (offset > OFFSET_MAX) return beyond(offset, 0);
   const fd = share.acquireHandle(slot, request.hi(READ_IN.FH), request.nodeid);
   if (fd < 0) return fd;
   const { buffers } = reply;
@@ -264,7 +281,8 @@ export function write(share: Share, request: Request, reply: Reply): Status {
   const offset = request.u64(WRITE_IN.OFFSET);
   const size = request.u32(WRITE_IN.SIZE_);
   const { buffers } = request;
-  if (offset > OFFSET_MAX || size > buffers.readableSize - WRITE_DATA) return -EINVAL;
+  if (offset > OFFSET_MAX) return beyond(offset, -EFBIG);
+  if (size > buffers.readableSize - WRITE_DATA) return -EINVAL;
   const fd = share.acquireHandle(slot, request.hi(WRITE_IN.FH), request.nodeid);
   if (fd < 0) return fd;
   const kill = (request.u32(WRITE_IN.WRITE_FLAGS) & FUSE_WRITE_KILL_SUIDGID) !== 0;
@@ -333,7 +351,8 @@ export function fallocate(share: Share, request: Request): Status {
   if ((mode & ~FALLOCATE_MODES) !== 0) return -EOPNOTSUPP;
   const offset = request.u64(FALLOCATE_IN.OFFSET);
   const length = request.u64(FALLOCATE_IN.LENGTH);
-  if (offset > OFFSET_MAX || length > OFFSET_MAX) return -EINVAL;
+  if (offset > OFFSET_MAX) return beyond(offset, -EFBIG);
+  if (length > OFFSET_MAX) return beyond(length, -EFBIG);
   const slot = request.lo(FALLOCATE_IN.FH);
   const fd = share.acquireHandle(slot, request.hi(FALLOCATE_IN.FH), request.nodeid);
   if (fd < 0) return fd;
@@ -351,7 +370,7 @@ export function lseek(share: Share, request: Request, reply: Reply): Status {
   // Everything else the guest computes by itself.
   if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -EINVAL;
   const offset = request.u64(LSEEK_IN.OFFSET);
-  if (offset > OFFSET_MAX) return -EINVAL;
+  if (offset > OFFSET_MAX) return beyond(offset, -ENXIO);
   const slot = request.lo(LSEEK_IN.FH);
   const fd = share.acquireHandle(slot, request.hi(LSEEK_IN.FH), request.nodeid);
   if (fd < 0) return fd;

@@ -38,28 +38,23 @@ import {
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
-const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
+/** FUSE's end of a lock that reaches to the end of the file, however far that is. */
+const OFFSET_END = 2n ** 63n - 1n;
 
 export function getlk(share: Share, request: Request, reply: Reply): Status {
   if (!share.session.has(FUSE_POSIX_LOCKS)) return -ENOSYS;
   if (!loadFlock(share, request)) return -EINVAL;
   const result = asOwner(share, request, F_OFD_GETLK);
   if (result < 0) return result;
-  const { view, u64 } = viewOf(share);
-  const start = u64(SCRATCH.FLOCK + FLOCK.START);
-  const length = u64(SCRATCH.FLOCK + FLOCK.LEN);
-  reply.setU64(FILE_LOCK.START, start);
-  if (length === 0) reply.setHalves(FILE_LOCK.END, 0xffffffff, 0x7fffffff);
-  else reply.setU64(FILE_LOCK.END, start + length - 1);
+  const { view } = share.scratch.memory;
+  const start = view.getBigInt64(SCRATCH.FLOCK + FLOCK.START, true);
+  const length = view.getBigInt64(SCRATCH.FLOCK + FLOCK.LEN, true);
+  setSigned(reply, FILE_LOCK.START, start);
+  setSigned(reply, FILE_LOCK.END, length === 0n ? OFFSET_END : start + length - 1n);
   reply.setU32(FILE_LOCK.TYPE, view.getUint16(SCRATCH.FLOCK + FLOCK.TYPE, true));
   // OFD locks name no process (-1); a pid of the host would mean nothing to the guest either.
   reply.setU32(FILE_LOCK.PID, 0);
   return 0;
-}
-
-function viewOf(share: Share): { view: DataView; u64: (offset: number) => number } {
-  const { memory } = share.scratch;
-  return { view: memory.view, u64: (offset) => memory.u64(offset) };
 }
 
 export function setlk(share: Share, request: Request): Status {
@@ -99,19 +94,29 @@ function setFlock(share: Share, request: Request): Status {
   return result;
 }
 
-/** The struct flock of a request into scratch; false if its range is none. */
+function signed(request: Request, offset: number): bigint {
+  return BigInt.asIntN(64, (BigInt(request.hi(offset)) << 32n) | BigInt(request.lo(offset)));
+}
+
+function setSigned(reply: Reply, offset: number, value: bigint): void {
+  reply.setHalves(offset, Number(value & 0xffffffffn), Number(value >> 32n));
+}
+
+/**
+ * The struct flock of a request into scratch; false if its range is none. Any offset below 2^63 may be locked, whether a
+ * file reaches there or not, so these are the whole 64 bits.
+ */
 function loadFlock(share: Share, request: Request): boolean {
-  const start = request.u64(LK_IN.LK + FILE_LOCK.START);
-  const toEnd = request.hi(LK_IN.LK + FILE_LOCK.END) >= 0x7fffffff;
-  const end = request.u64(LK_IN.LK + FILE_LOCK.END);
+  const start = signed(request, LK_IN.LK + FILE_LOCK.START);
+  const end = signed(request, LK_IN.LK + FILE_LOCK.END);
   const type = request.u32(LK_IN.LK + FILE_LOCK.TYPE);
-  if (type > F_UNLCK || start > OFFSET_MAX) return false;
-  if (!toEnd && (end < start || end > OFFSET_MAX)) return false;
+  if (type > F_UNLCK || start < 0n || end < start) return false;
   const { memory } = share.scratch;
   for (let i = 0; i < FLOCK.SIZE; i += 4) memory.view.setUint32(SCRATCH.FLOCK + i, 0, true);
   memory.view.setUint16(SCRATCH.FLOCK + FLOCK.TYPE, type, true);
-  memory.setU64(SCRATCH.FLOCK + FLOCK.START, start);
-  memory.setU64(SCRATCH.FLOCK + FLOCK.LEN, toEnd ? 0 : end - start + 1);
+  memory.view.setBigInt64(SCRATCH.FLOCK + FLOCK.START, start, true);
+  const length = end === OFFSET_END ? 0n : end - start + 1n;
+  memory.view.setBigInt64(SCRATCH.FLOCK + FLOCK.LEN, length, true);
   return true;
 }
 
@@ -125,9 +130,12 @@ function asOwner(share: Share, request: Request, command: number): Status {
   let result: Status = -EBADF;
   if (share.acquireHandle(slot, request.hi(LK_IN.FH), nodeid) >= 0) {
     locks.mutex.lock();
-    const fd = ownerFd(share, request);
-    result = fd < 0 ? fd : status(libc.fcntl(fd, command, share.scratch.flock));
-    locks.mutex.unlock();
+    try {
+      const fd = ownerFd(share, request);
+      result = fd < 0 ? fd : status(libc.fcntl(fd, command, share.scratch.flock));
+    } finally {
+      locks.mutex.unlock();
+    }
     handles.release(slot);
   }
   inodes.release(nodeid);

@@ -38,7 +38,9 @@ export function lookup(share: Share, request: Request, reply: Reply): Status {
   } else if (isDotDot(u8, nameOffset, nameSize)) {
     result = lookupParent(share, reply, parentFd, nodeid);
   } else {
-    result = lookupEntry(share, parentFd, nodeid, request.namePointer, reply, 0);
+    // Guests look up new names in runs (a tree walk) and known ones in runs (revalidation).
+    const find = share.expectsNew ? lookupNewEntry : lookupEntry;
+    result = find(share, parentFd, nodeid, request.namePointer, reply, 0);
   }
   share.giveBack(nodeid, parentFd);
   return result === -ENOENT ? negativeEntry(share, reply) : result;
@@ -64,6 +66,7 @@ export function lookupEntry(
   if (stated < 0) return stated;
   share.loadKey();
   const nodeid = share.inodes.find(share.key, 1);
+  share.expectsNew = nodeid === 0;
   if (nodeid === 0) return lookupNewEntry(share, parentFd, parent, name, reply, offset);
   writeEntry(share, reply, offset, nodeid, parent);
   return 0;
@@ -80,6 +83,7 @@ export function lookupNewEntry(
 ): Status {
   const nodeid = openEntry(share, parentFd, name);
   if (nodeid < 0) return nodeid;
+  share.expectsNew = share.inodes.inserted;
   writeEntry(share, reply, offset, nodeid, parent);
   return 0;
 }

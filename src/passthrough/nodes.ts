@@ -30,7 +30,7 @@ import {
 } from "../wire/linux.ts";
 import { O_NOFOLLOW } from "../sys/architecture.ts";
 import { KEEP_CHECKS, KEEP_SETGID } from "./credentials.ts";
-import { lookupEntry, writeEntry } from "./names.ts";
+import { lookupNewEntry, writeEntry } from "./names.ts";
 import type { Share } from "./share.ts";
 
 /**
@@ -87,25 +87,31 @@ function make(
   if (parentFd < 0) return parentFd;
   let result = enterCaller(share, request, umask);
   if (result === 0) {
-    result = status(call(parentFd));
-    leaveCaller(share);
+    try {
+      result = status(call(parentFd));
+    } finally {
+      leaveCaller(share);
+    }
   }
-  if (result === 0) result = labelNew(share, request, parentFd, removeFlags);
   if (result === 0) {
-    result = lookupEntry(share, parentFd, request.nodeid, request.namePointer, reply, 0);
+    result = labelNew(share, request, parentFd);
+    if (result === 0) {
+      result = lookupNewEntry(share, parentFd, request.nodeid, request.namePointer, reply, 0);
+    }
+    // What the guest is not told of (EMFILE) must not stay: trying again would find it in the way. Nor may an inode
+    // without the label it must have.
+    if (result < 0) libc.unlinkat(parentFd, request.namePointer, removeFlags);
   }
   share.giveBack(request.nodeid, parentFd);
   return result;
 }
 
-function labelNew(share: Share, request: Request, parentFd: number, removeFlags: number): Status {
+function labelNew(share: Share, request: Request, parentFd: number): Status {
   if (request.labelNameSize === 0 || !share.session.has2(FUSE2_SECURITY_CTX)) return 0;
   const fd = status(libc.openat(parentFd, request.namePointer, O_PATH | O_NOFOLLOW, 0));
   if (fd < 0) return fd;
   const result = applyLabel(share, request, fd);
   libc.close(fd);
-  // An inode without the label it must have is worse than none.
-  if (result < 0) libc.unlinkat(parentFd, request.namePointer, removeFlags);
   return result;
 }
 

@@ -34,22 +34,33 @@ export class PassthroughFs extends FileSystem {
 
   /**
    * Makes the calling thread a queue's thread (its working directory, umask and groups change), and opens the shared
-   * directory if no other queue has. Throws if that fails.
+   * directory if no other queue has. Throws if that fails. `warn` gets what an operator should know.
    */
-  constructor(config: PassthroughConfig, state: NativeMemory) {
+  constructor(
+    config: PassthroughConfig,
+    state: NativeMemory,
+    warn: (message: string) => void = () => {},
+  ) {
     super();
-    this.#share = new Share(config, state);
-    this.#share.enterThread();
-    if (this.#share.inodes.acquire(wire.FUSE_ROOT_ID)) {
-      this.#share.inodes.release(wire.FUSE_ROOT_ID);
+    const share = new Share(config, state);
+    this.#share = share;
+    share.enterThread();
+    if (share.inodes.acquire(wire.FUSE_ROOT_ID)) {
+      share.inodes.release(wire.FUSE_ROOT_ID);
+      share.probeHandles();
       return;
     }
-    const opened = this.#share.openRoot();
+    const opened = share.openRoot();
     if (opened < 0) {
       throw new Error(
         `Cannot open the shared directory "${config.sharedDir}": ${errnoName(opened)}`,
       );
     }
+    const handles = share.probeHandles();
+    if (handles === 0) return;
+    const reason = `File handles cannot be used for "${config.sharedDir}": ${errnoName(handles)}`;
+    if (config.inodeFileHandles === "mandatory") throw new Error(reason);
+    warn(`${reason}; inodes are held by open descriptors`);
   }
 
   override attach(session: Session): void {
@@ -83,10 +94,18 @@ export class PassthroughFs extends FileSystem {
   }
 
   override destroy(): void {
-    const { handles, inodes, mounts } = this.#share;
+    const { handles, inodes, locks } = this.#share;
     handles.closeAll();
     inodes.forgetAll();
-    mounts.keepFirst();
+    // The root stays, its locks do not.
+    locks.mutex.lock();
+    locks.removeList(inodes.firstLock(wire.FUSE_ROOT_ID));
+    inodes.setFirstLock(wire.FUSE_ROOT_ID, 0);
+    locks.mutex.unlock();
+  }
+
+  override disconnect(): void {
+    this.#share.mounts.keepFirst();
   }
 
   override lookup(request: Request, reply: Reply): Status {

@@ -17,6 +17,7 @@ import { InodeKey, InodeTable } from "../state/inode_table.ts";
 import { INODE_SLOT } from "../state/layout.ts";
 import { LockTable } from "../state/lock_table.ts";
 import { MountTable } from "../state/mount_table.ts";
+import { FUSE_ROOT_ID } from "../wire/fuse.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -62,7 +63,11 @@ export class Share {
   readonly scratch = new Scratch();
   readonly credentials = new Credentials();
   readonly key = new InodeKey();
+  /** Whether the last name looked up was of an inode not known before: the next one likely is too, and two system calls do then where three would. */
+  expectsNew = false;
   session!: Session;
+  /** Whether inodes may be held by file handle: asked for, and possible here. */
+  #handlesWork = false;
   readonly #stat: DataView;
   readonly #inodeFdMax: number;
   readonly #quietMounts = new Map<number, boolean>();
@@ -165,8 +170,28 @@ export class Share {
 
   /** Whether some inodes are held by file handle, so that a lookup has to compare handles. */
   get usesHandles(): boolean {
-    return this.config.inodeFileHandles === "mandatory" ||
-      (this.config.inodeFileHandles === "prefer" && this.inodes.count > this.inodes.fdCount);
+    return this.#handlesWork && (this.config.inodeFileHandles === "mandatory" ||
+      this.inodes.count > this.inodes.fdCount);
+  }
+
+  /**
+   * Tries a file handle on the root: making one always works, opening one takes CAP_DAC_READ_SEARCH. Returns 0 if that
+   * works, or if no handles are wanted; else why not.
+   */
+  probeHandles(): Status {
+    if (this.config.inodeFileHandles === "never") return 0;
+    const root = this.inodes.fd(FUSE_ROOT_ID);
+    let result = this.loadHandle(root);
+    if (result === 0) {
+      const mountFd = this.mounts.fd(this.inodes.mountId(FUSE_ROOT_ID));
+      const opened = status(
+        libc.open_by_handle_at(mountFd, this.scratch.fileHandle, O_PATH | O_CLOEXEC),
+      );
+      if (opened >= 0) libc.close(opened);
+      result = Math.min(opened, 0);
+    }
+    this.#handlesWork = result === 0;
+    return result;
   }
 
   /** Adds the file handle of `fd` to `key`. EOPNOTSUPP where the file system has none, or one too large for a slot. */
@@ -191,7 +216,7 @@ export class Share {
   adopt(fd: number): number {
     const { config, inodes, key } = this;
     let byHandle = false;
-    if (config.inodeFileHandles !== "never") {
+    if (this.#handlesWork) {
       const mandatory = config.inodeFileHandles === "mandatory";
       const scarce = inodes.fdCount >= this.#inodeFdMax;
       if (mandatory || scarce || this.usesHandles) {

@@ -139,7 +139,7 @@ Deno.test("compile.ts gives one clear line for what it cannot do", async () => {
   assert.match(unknown.stderr, /^error: Unknown option '--outptu'/);
 });
 
-Deno.test("compile.ts makes virtiofsd-ts, which says its version", async () => {
+Deno.test("compile.ts makes virtiofsd-ts, which says its version and serves", async () => {
   using tree = new TempTree();
   const program = tree.path("virtiofsd-ts");
   const made = await runCompile([`--output=${program}`]);
@@ -149,4 +149,8 @@ Deno.test("compile.ts makes virtiofsd-ts, which says its version", async () => {
   assert.equal(stderr, "");
   assert.equal(stdout, `virtiofsd-ts ${version}\n`);
   assert.equal(code, 0);
+  // The daemon, its Workers included, at work for the guest of the demo, from an empty directory.
+  const demo = await run(program, ["demo", "--guest", "program"], { cwd: tree.directory("empty") });
+  assert.match(demo.stdout, /All of it worked/);
+  assert.equal(demo.code, 0, demo.stdout);
 });
