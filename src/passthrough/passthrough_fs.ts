@@ -19,6 +19,7 @@ import * as files from "./files.ts";
 import * as locks from "./locks.ts";
 import * as names from "./names.ts";
 import * as nodes from "./nodes.ts";
+import * as opens from "./opens.ts";
 import { Share } from "./share.ts";
 import * as xattrs from "./xattrs.ts";
 
@@ -169,15 +170,15 @@ export class PassthroughFs extends FileSystem {
   }
 
   override open(request: Request, reply: Reply): Status {
-    return files.open(this.#share, request, reply);
+    return opens.open(this.#share, request, reply);
   }
 
   override create(request: Request, reply: Reply): Status {
-    return files.create(this.#share, request, reply);
+    return opens.create(this.#share, request, reply);
   }
 
   override tmpfile(request: Request, reply: Reply): Status {
-    return files.tmpfile(this.#share, request, reply);
+    return opens.tmpfile(this.#share, request, reply);
   }
 
   override read(request: Request, reply: Reply): Status {
@@ -189,11 +190,11 @@ export class PassthroughFs extends FileSystem {
   }
 
   override release(request: Request): Status {
-    return files.release(this.#share, request);
+    return opens.release(this.#share, request);
   }
 
   override flush(request: Request): Status {
-    return files.flush(this.#share, request);
+    return opens.flush(this.#share, request);
   }
 
   override fsync(request: Request): Status {
