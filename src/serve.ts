@@ -38,10 +38,22 @@ export interface DeviceConfig {
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
 export async function serve(config: ServeConfig, hooks: ServeHooks): Promise<void> {
   limitDescriptors(config.rlimitNofile, hooks.log);
-  await serveDevice(
-    { ...config, fileSystem: { kind: "passthrough", config: config.passthrough } },
-    hooks,
-  );
+  const passthrough = {
+    ...config.passthrough,
+    sharedDir: realDirectory(config.passthrough.sharedDir),
+  };
+  await serveDevice({ ...config, fileSystem: { kind: "passthrough", config: passthrough } }, hooks);
+}
+
+/** The queues' threads have working directories of their own: a path relative to ours would mean another place there. */
+function realDirectory(path: string): string {
+  try {
+    return Deno.realPathSync(path);
+  } catch (error) {
+    throw new SetupError(
+      `The shared directory ${path} cannot be used: ${(error as Error).message}`,
+    );
+  }
 }
 
 /** `--rlimit-nofile`: exactly what was asked for; by default as many as the kernel lets any process have, if that is more than now. */

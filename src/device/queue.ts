@@ -12,6 +12,7 @@ import { libc } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import type { QueueSetup } from "../vhost_user/device.ts";
 import type { Chain } from "../virtqueue/chain.ts";
+import { IN_HEADER, OUT_HEADER } from "../wire/fuse.ts";
 import { SplitQueue } from "../virtqueue/split_queue.ts";
 
 /**
@@ -35,6 +36,7 @@ export class Queue {
   /** Heads of requests that could not be answered yet. */
   readonly #waiting: number[] = [];
   #saidBroken = false;
+  #saidUnreachable = false;
 
   private constructor(setup: QueueSetup, ring: SplitQueue, warn: (message: string) => void) {
     this.index = setup.index;
@@ -96,6 +98,7 @@ export class Queue {
     if (!ring.hasAvailable) return false;
     ring.declineKicks();
     for (let served = 0; served < BATCH && ring.pop(chain); served++) {
+      if (chain.hasUnreachable && !this.#reachesHeaders(chain)) break;
       const size = server.handle(chain);
       if (size === NOT_YET) this.#waiting.push(chain.head);
       else ring.push(chain.head, size);
@@ -132,6 +135,24 @@ export class Queue {
   /** Asks for a kick at the next request. True if one is there already. */
   askForKick(): boolean {
     return this.#ring.askForKick();
+  }
+
+  /**
+   * A request whose headers can be reached but not all of its data is one failed request (EFAULT): User Mode Linux makes
+   * such ones in all innocence. Without the headers nobody can be told, and the queue is broken.
+   */
+  #reachesHeaders(chain: Chain): boolean {
+    if (chain.readableSize >= IN_HEADER.SIZE && chain.writableSize >= OUT_HEADER.SIZE) {
+      if (!this.#saidUnreachable) {
+        this.#warn(
+          `Queue ${this.index}: a buffer outside the guest's memory; answered with EFAULT`,
+        );
+      }
+      this.#saidUnreachable = true;
+      return true;
+    }
+    this.#ring.fail("a request outside the guest's memory");
+    return false;
   }
 
   #publish(): void {

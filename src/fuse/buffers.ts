@@ -13,6 +13,8 @@ export interface RequestBuffers {
   readonly readableSize: number;
   /** Bytes of room for the reply. */
   readonly writableSize: number;
+  /** Part of the buffers cannot be reached: the sizes above end before it, and the request is to be refused. */
+  readonly hasUnreachable: boolean;
   /** Copies request bytes out of guest memory. The range must be inside the stream. */
   copyIn(offset: number, target: NativeMemory, targetOffset: number, size: number): void;
   /** Copies reply bytes into guest memory. The range must be inside the stream. */

@@ -5,7 +5,16 @@
  */
 
 import { assert } from "../assert.ts";
-import { EINVAL, EIO, ENAMETOOLONG, ENOSYS, EPROTO, errnoName, type Status } from "../sys/errno.ts";
+import {
+  EFAULT,
+  EINVAL,
+  EIO,
+  ENAMETOOLONG,
+  ENOSYS,
+  EPROTO,
+  errnoName,
+  type Status,
+} from "../sys/errno.ts";
 import * as wire from "../wire/fuse.ts";
 import { IN_HEADER, INIT_IN, INIT_OUT, Opcode, OUT_HEADER } from "../wire/fuse.ts";
 import { PATH_MAX } from "../wire/linux.ts";
@@ -62,7 +71,8 @@ export class FuseServer {
     const request = this.#request;
     const reply = this.#reply;
     reply.clear(buffers);
-    const loaded = request.load(buffers);
+    let loaded = request.load(buffers);
+    if (buffers.hasUnreachable) loaded = -EFAULT;
     if (this.#hooks.trace !== null) this.#hooks.trace(this.#requestLine());
     const result = loaded < 0 ? loaded : this.#guarded();
     if (result === PENDING) return NOT_YET;

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { assert } from "../assert.ts";
 import type { PassthroughConfig } from "../config.ts";
 import type { Session } from "../fuse/session.ts";
 import { O_DIRECTORY, O_NOFOLLOW } from "../sys/architecture.ts";
@@ -104,6 +105,8 @@ export class Share {
   /** Opens the shared directory as the root inode. Once per daemon and connection. */
   openRoot(): Status {
     const { memory } = this.scratch;
+    // This thread's working directory is /proc/self/fd: a relative path would share the daemon's descriptors.
+    assert(this.config.sharedDir.startsWith("/"), "the shared directory's path is absolute");
     memory.setCString(SCRATCH.PATH, this.config.sharedDir);
     const path = memory.pointerAt(SCRATCH.PATH);
     const fd = status(libc.openat(AT_FDCWD, path, O_PATH | O_CLOEXEC | O_DIRECTORY, 0));

@@ -18,6 +18,7 @@ export const EBADF = 9;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
 export const EACCES = 13;
+export const EFAULT = 14;
 export const EBUSY = 16;
 export const EEXIST = 17;
 export const EXDEV = 18;
@@ -56,6 +57,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [EAGAIN]: "EAGAIN",
   [ENOMEM]: "ENOMEM",
   [EACCES]: "EACCES",
+  [EFAULT]: "EFAULT",
   [EBUSY]: "EBUSY",
   [EEXIST]: "EEXIST",
   [EXDEV]: "EXDEV",

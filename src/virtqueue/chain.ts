@@ -28,9 +28,14 @@ const STREAM_SIZE_MAX = 1 << 30;
 export class Chain {
   /** Index of the first descriptor: what goes into the used ring. */
   head = 0;
-  /** Bytes the device may read, and write. */
+  /** Bytes the device may read, and write; up to the first byte that lies outside the guest's memory. */
   readableSize = 0;
   writableSize = 0;
+  /**
+   * Some buffer lies outside the guest's memory as we know it. Not always nonsense: User Mode Linux names its page of zeros,
+   * which is in its program and not in the memory it shares.
+   */
+  hasUnreachable = false;
   /** iovec array filled by {@linkcode readable} and {@linkcode writable}, for preadv and pwritev. */
   readonly iovecPointer: Deno.PointerObject;
   /** Bytes covered by the array. */
@@ -42,6 +47,9 @@ export class Chain {
   readonly #sizes = new Uint32Array(SEGMENT_COUNT_MAX);
   #readableCount = 0;
   #count = 0;
+  #hasWritable = false;
+  /** The stream being added to has met an unreachable byte. */
+  #ended = false;
 
   constructor() {
     this.#iovecs = NativeMemory.allocate(IOV_MAX * IOVEC.SIZE);
@@ -52,21 +60,32 @@ export class Chain {
     this.head = head;
     this.readableSize = 0;
     this.writableSize = 0;
+    this.hasUnreachable = false;
     this.#readableCount = 0;
     this.#count = 0;
+    this.#hasWritable = false;
+    this.#ended = false;
   }
 
   /**
-   * Adds a descriptor's buffer. False if it lies outside the guest's memory, if it is readable after a writable
-   * one (virtio 1.3, 2.7.4.2), or if the chain is longer than any driver makes.
+   * Adds a descriptor's buffer. False if it is readable after a writable one (virtio 1.3, 2.7.4.2), or if the chain is
+   * longer than any driver makes.
    */
   add(memory: GuestMemory, guestAddress: number, size: number, writable: boolean): boolean {
     let address = guestAddress;
     let left = size;
-    if (!writable && this.#count !== this.#readableCount) return false;
-    while (left > 0) {
+    if (!writable && this.#hasWritable) return false;
+    // A stream ends at its first unreachable byte: it has no holes.
+    if (writable && !this.#hasWritable) this.#ended = false;
+    this.#hasWritable = writable;
+    while (left > 0 && !this.#ended) {
+      if (this.#count >= SEGMENT_COUNT_MAX) return false;
       const region = memory.regionOf(address);
-      if (region === null || this.#count >= SEGMENT_COUNT_MAX) return false;
+      if (region === null) {
+        this.#ended = true;
+        this.hasUnreachable = true;
+        break;
+      }
       const offset = address - region.guestAddress;
       const here = Math.min(left, region.size - offset);
       this.#regions[this.#count] = region;
@@ -76,11 +95,12 @@ export class Chain {
       address += here;
       left -= here;
     }
+    const reached = size - left;
     if (writable) {
-      this.writableSize += size;
+      this.writableSize += reached;
     } else {
       this.#readableCount = this.#count;
-      this.readableSize += size;
+      this.readableSize += reached;
     }
     return this.readableSize <= STREAM_SIZE_MAX && this.writableSize <= STREAM_SIZE_MAX;
   }

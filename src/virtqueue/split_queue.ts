@@ -174,9 +174,10 @@ export class SplitQueue {
         }
         return this.#walkIndirect(chain, address, size);
       }
+      if (address === NOWHERE) return this.#break("a buffer outside the guest's memory");
       if (!chain.add(this.#memory, address, size, (flags & VIRTQ_DESC_F_WRITE) !== 0)) {
         return this.#break(
-          "a buffer outside the guest's memory, out of order, or a chain too long",
+          "a buffer out of order (readable behind writable), or a chain too long",
         );
       }
       if ((flags & VIRTQ_DESC_F_NEXT) === 0) return true;
@@ -244,6 +245,11 @@ export class SplitQueue {
 
   #availIdx(): number {
     return Atomics.load(this.#avail, AVAIL.IDX / 2);
+  }
+
+  /** Breaks the queue for a reason that only its user can see. */
+  fail(reason: string): void {
+    this.broken ??= reason;
   }
 
   #break(reason: string): false {

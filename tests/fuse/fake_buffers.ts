@@ -13,6 +13,7 @@ const IOVEC_LEN = 8;
 
 /** A request and the room for its reply; filled again for each request. */
 export class FakeBuffers implements RequestBuffers {
+  hasUnreachable = false;
   readableSize = 0;
   writableSize = 0;
   iovecSize = 0;

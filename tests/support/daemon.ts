@@ -25,6 +25,8 @@ export interface DaemonOptions {
   readonly tag?: string | null;
   readonly cache?: string;
   readonly keepListening?: boolean;
+  /** The working directory of the process. */
+  readonly cwd?: string;
   /** RLIMIT_NOFILE, soft and hard, that the process is born with. */
   readonly descriptorLimit?: number;
   /** Further words of the command line. */
@@ -70,6 +72,7 @@ export class Daemon {
       args: ["-c", `${limit}exec "$@" 2>"$0"`, runtime.path("stderr"), ...words],
       stdin: "null",
       stdout: "null",
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     }).spawn();
     const daemon = new Daemon(runtime, child, socketPath, child.status);
     await daemon.#waitListening();
