@@ -37,23 +37,29 @@ export interface DeviceConfig {
 
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
 export async function serve(config: ServeConfig, hooks: ServeHooks): Promise<void> {
-  limitDescriptors(config.rlimitNofile, hooks.log);
   const passthrough = {
     ...config.passthrough,
     sharedDir: realDirectory(config.passthrough.sharedDir),
   };
+  limitDescriptors(config.rlimitNofile, hooks.log);
   await serveDevice({ ...config, fileSystem: { kind: "passthrough", config: passthrough } }, hooks);
 }
 
 /** The queues' threads have working directories of their own: a path relative to ours would mean another place there. */
 function realDirectory(path: string): string {
+  let real: string;
   try {
-    return Deno.realPathSync(path);
+    real = Deno.realPathSync(path);
   } catch (error) {
+    if (error instanceof Deno.errors.NotFound) {
+      throw new SetupError(`The shared directory ${path} does not exist`);
+    }
     throw new SetupError(
       `The shared directory ${path} cannot be used: ${(error as Error).message}`,
     );
   }
+  if (Deno.statSync(real).isDirectory) return real;
+  throw new SetupError(`The shared directory ${path} is not a directory`);
 }
 
 /** `--rlimit-nofile`: exactly what was asked for; by default as many as the kernel lets any process have, if that is more than now. */

@@ -34,7 +34,6 @@ export async function runServe(args: readonly string[]): Promise<number> {
       log.warn("-o is deprecated: give the long options (--cache auto, not -o cache=auto)");
     }
     for (const warning of isolationWarnings(options)) log.warn(warning);
-    checkSharedDir(config.passthrough.sharedDir);
     await serve(config, { log, signal: ending.signal, trace: level === "trace" });
     if (ending.signal.aborted) log.info(`Ended by ${ending.signal.reason}`);
     return EXIT.OK;
@@ -64,18 +63,4 @@ function openSyslog(level: LogLevel): Log {
     throw new SetupError(`--syslog: there is no system log at ${SYSLOG_SOCKET}`);
   }
   return openLog(level, syslogSink());
-}
-
-function checkSharedDir(path: string): void {
-  let info: Deno.FileInfo;
-  try {
-    info = Deno.statSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) {
-      throw new SetupError(`The shared directory ${path} does not exist`);
-    }
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new SetupError(`The shared directory ${path} cannot be used: ${reason}`);
-  }
-  if (!info.isDirectory) throw new SetupError(`The shared directory ${path} is not a directory`);
 }
