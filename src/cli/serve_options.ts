@@ -6,7 +6,7 @@
  */
 
 import { group, merge, object } from "@optique/core/constructs";
-import { lineBreak, message } from "@optique/core/message";
+import { lineBreak, message, text } from "@optique/core/message";
 import { flag, negatableFlag, option } from "@optique/core/primitives";
 import type { InferValue } from "@optique/core/parser";
 import {
@@ -50,7 +50,9 @@ function tag(): ValueParser<"sync", string> {
       if (size > 0 && size <= TAG_BYTES_MAX) return { success: true, value: input };
       return {
         success: false,
-        error: message`A tag has 1 to ${String(TAG_BYTES_MAX)} bytes, this one ${String(size)}.`,
+        error: message`A tag has 1 to ${text(String(TAG_BYTES_MAX))} bytes, this one ${
+          text(String(size))
+        }.`,
       };
     },
     format: (value) => value,

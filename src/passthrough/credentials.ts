@@ -14,10 +14,9 @@ import { EINVAL, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import { FUSE_INVALID_UIDGID } from "../wire/fuse.ts";
-import { CAP_FSETID, CAPABILITY_VERSION_3 } from "../wire/linux.ts";
+import { CAP_DAC_OVERRIDE, CAP_FSETID, CAPABILITY_VERSION_3 } from "../wire/linux.ts";
 
 const { syscalls } = ARCHITECTURE;
-const CAP_DAC_OVERRIDE = 1;
 /** Offsets in the argument page: cap header, cap data, one group. */
 const HEADER = 0;
 const DATA = 16;

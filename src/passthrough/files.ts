@@ -41,7 +41,7 @@ import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
 /** Where WRITE's data starts in the request. */
-export const WRITE_DATA: number = IN_HEADER.SIZE + WRITE_IN.SIZE;
+const WRITE_DATA: number = IN_HEADER.SIZE + WRITE_IN.SIZE;
 const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
 /** What a host answers at an offset that no file of its reaches (they end below 2^53 everywhere); EINVAL if it is negative as an off_t. */
 function beyond(offset: number, answer: Status): Status {

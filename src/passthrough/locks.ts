@@ -11,7 +11,19 @@
 import { PENDING } from "../fuse/file_system.ts";
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
-import { EAGAIN, EBADF, EINVAL, ENOLCK, ENOSYS, ESTALE, type Status } from "../sys/errno.ts";
+import {
+  EACCES,
+  EAGAIN,
+  EBADF,
+  EINVAL,
+  ENOLCK,
+  ENOSYS,
+  EPERM,
+  EROFS,
+  ESTALE,
+  ETXTBSY,
+  type Status,
+} from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   FILE_LOCK,
@@ -153,7 +165,11 @@ function ownerFd(share: Share, request: Request): number {
   const ownerHi = request.hi(LK_IN.OWNER);
   const known = locks.find(inodes, nodeid, ownerLo, ownerHi);
   if (known >= 0) return known;
-  const fd = share.reopen(nodeid, (share.config.readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+  let fd = share.config.readonly ? -EROFS : share.reopen(nodeid, O_RDWR | O_CLOEXEC);
+  // A running program, a read-only mount, an immutable file: read locks are possible all the same.
+  if (fd === -ETXTBSY || fd === -EROFS || fd === -EPERM || fd === -EACCES) {
+    fd = share.reopen(nodeid, O_RDONLY | O_CLOEXEC);
+  }
   if (fd < 0) return fd;
   if (locks.insert(inodes, nodeid, ownerLo, ownerHi, fd)) return fd;
   libc.close(fd);

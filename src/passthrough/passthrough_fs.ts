@@ -106,7 +106,7 @@ export class PassthroughFs extends FileSystem {
   }
 
   override disconnect(): void {
-    this.#share.mounts.keepFirst();
+    this.#share.forgetMounts();
   }
 
   override lookup(request: Request, reply: Reply): Status {

@@ -264,6 +264,12 @@ export class Share {
     return quiet;
   }
 
+  /** Forgets what depends on mounts: the kernel uses their ids again. No request is running on this thread's queues. */
+  forgetMounts(): void {
+    this.#quietMounts.clear();
+    this.mounts.keepFirst();
+  }
+
   #openByHandle(nodeid: number): number {
     const { inodes, scratch } = this;
     const mountFd = this.mounts.fd(inodes.mountId(nodeid));

@@ -17,7 +17,6 @@ import {
   FUSE_SETXATTR_EXT,
   GETXATTR_IN,
   GETXATTR_OUT,
-  IN_HEADER,
   OUT_HEADER,
   SETXATTR_IN,
 } from "../wire/fuse.ts";
@@ -134,6 +133,3 @@ export function removexattr(share: Share, request: Request): Status {
   share.giveBack(request.nodeid, fd);
   return result;
 }
-
-/** Bytes from the start of a request to SETXATTR's value, at most; for the size limit of requests. */
-export const SETXATTR_OVERHEAD: number = IN_HEADER.SIZE + SETXATTR_IN.SIZE + 256;

@@ -28,6 +28,7 @@ export const EINVAL = 22;
 export const ENFILE = 23;
 export const EMFILE = 24;
 export const ENOTTY = 25;
+export const ETXTBSY = 26;
 export const EFBIG = 27;
 export const ENOSPC = 28;
 export const EROFS = 30;
@@ -67,6 +68,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ENFILE]: "ENFILE",
   [EMFILE]: "EMFILE",
   [ENOTTY]: "ENOTTY",
+  [ETXTBSY]: "ETXTBSY",
   [EFBIG]: "EFBIG",
   [ENOSPC]: "ENOSPC",
   [EROFS]: "EROFS",

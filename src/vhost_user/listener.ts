@@ -7,6 +7,7 @@
 
 import type { Endpoint } from "../config.ts";
 import { SetupError } from "../setup_error.ts";
+import { EACCES, EAGAIN, ENOENT, ENOTDIR, EROFS } from "../sys/errno.ts";
 import {
   bindPrivate,
   closeFd,
@@ -24,12 +25,6 @@ import {
   unixStreamSocket,
   unlinkPath,
 } from "../sys/unix_socket.ts";
-
-const ENOENT = 2;
-const EACCES = 13;
-const ENOTDIR = 20;
-const EROFS = 30;
-const EAGAIN = 11;
 
 /** How often a pid file that vanished under us is tried again: each time is somebody else's exit. */
 const LOCK_ATTEMPTS_MAX = 100;

@@ -198,6 +198,7 @@ export const SOCK_NONBLOCK = O_NONBLOCK;
 
 /** linux/capability.h: struct __user_cap_header_struct {version, pid} and two __user_cap_data_struct {effective, permitted, inheritable} */
 export const CAPABILITY_VERSION_3 = 0x20080522;
+export const CAP_DAC_OVERRIDE = 1;
 export const CAP_FSETID = 4;
 export const CAP_DAC_READ_SEARCH = 2;
 

@@ -215,3 +215,24 @@ without.test("FUSE GETLK, SETLK, SETLKW: ENOSYS when locks were not agreed on", 
     assert.equal(fuse.fails(opcode, nodeid, lockBody(fh, 1n, F.WRLCK)), 38);
   }
 });
+
+served.test(
+  "FUSE SETLK: a program that runs on the host can be read-locked",
+  async ({ guest, tree }) => {
+    const path = tree.path("f");
+    Deno.copyFileSync("/bin/sleep", path);
+    Deno.chmodSync(path, 0o755);
+    const program = new Deno.Command(path, { args: ["60"] }).spawn();
+    try {
+      const { fuse } = guest;
+      const { nodeid } = fuse.lookup(ROOT, "f");
+      const fh = fuse.open(nodeid, O.RDONLY);
+      assert.equal(setlk(fuse, nodeid, lockBody(fh, 1n, F.RDLCK)), 0);
+      assert.equal(setlk(fuse, nodeid, lockBody(fh, 1n, F.UNLCK)), 0);
+    } finally {
+      program.kill("SIGKILL");
+      await program.status;
+    }
+  },
+  on,
+);

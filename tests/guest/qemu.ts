@@ -70,8 +70,8 @@ export function findQemuTools(): QemuTools | string {
 
 /** Modules that a kernel may have as files, in the order of their dependencies. */
 const MODULES = [
-  "drivers/virtio/virtio",
   "drivers/virtio/virtio_ring",
+  "drivers/virtio/virtio",
   "drivers/virtio/virtio_pci_legacy_dev",
   "drivers/virtio/virtio_pci_modern_dev",
   "drivers/virtio/virtio_pci",

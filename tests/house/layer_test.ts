@@ -15,7 +15,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Modules directly in src/ that every layer may import: plain data, and errors. */
-const FOR_ALL = new Set(["assert.ts", "config.ts", "limits.ts", "setup_error.ts"]);
+const FOR_ALL = new Set(["assert.ts", "config.ts", "setup_error.ts"]);
 /** Layers above the device: the daemon, the library, the command line, its demonstration. They may import anything in src/. */
 const ABOVE = new Set(["cli", "demo", "library.ts", "serve.ts"]);
 /** What only the daemon, the library and the command line may import. */

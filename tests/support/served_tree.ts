@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { Daemon, isRustPeer } from "./daemon.ts";
 import { Frontend } from "./frontend.ts";
+import { ignoreWithoutRoot } from "./privilege.ts";
 import { Guest, type GuestOptions } from "./guest.ts";
 import { TempTree } from "./temp_tree.ts";
 
@@ -54,7 +55,7 @@ export class ServedTree {
     body: (scene: Omit<Scene, "guest">) => void | Promise<void>,
     options: SceneOptions = {},
   ): void {
-    const ignore = isRustPeer && options.notOnRust === true;
+    const ignore = ignoreWithoutRoot() || (isRustPeer && options.notOnRust === true);
     // The daemon outlives the test that happened to start it.
     Deno.test({ name, ignore, sanitizeOps: false, sanitizeResources: false }, async () => {
       const tree = this.#emptyTree();
