@@ -15,6 +15,7 @@ import {
   EACCES,
   EAGAIN,
   EBADF,
+  EDEADLK,
   EINVAL,
   ENOLCK,
   ENOSYS,
@@ -47,16 +48,14 @@ import {
   O_RDONLY,
   O_RDWR,
 } from "../wire/linux.ts";
+import { OFFSET_END, wouldDeadlock } from "./deadlocks.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
-
-/** FUSE's end of a lock that reaches to the end of the file, however far that is. */
-const OFFSET_END = 2n ** 63n - 1n;
 
 export function getlk(share: Share, request: Request, reply: Reply): Status {
   if (!share.session.has(FUSE_POSIX_LOCKS)) return -ENOSYS;
   if (!loadFlock(share, request)) return -EINVAL;
-  const result = asOwner(share, request, F_OFD_GETLK);
+  const result = asOwner(share, request, F_OFD_GETLK, false);
   if (result < 0) return result;
   const { view } = share.scratch.memory;
   const start = view.getBigInt64(SCRATCH.FLOCK + FLOCK.START, true);
@@ -70,19 +69,19 @@ export function getlk(share: Share, request: Request, reply: Reply): Status {
 }
 
 export function setlk(share: Share, request: Request): Status {
-  return setLock(share, request);
+  return setLock(share, request, false);
 }
 
 export function setlkw(share: Share, request: Request): Status {
-  const result = setLock(share, request);
+  const result = setLock(share, request, true);
   return result === -EAGAIN ? PENDING : result;
 }
 
-function setLock(share: Share, request: Request): Status {
+function setLock(share: Share, request: Request, waits: boolean): Status {
   if ((request.u32(LK_IN.LK_FLAGS) & FUSE_LK_FLOCK) !== 0) return setFlock(share, request);
   if (!share.session.has(FUSE_POSIX_LOCKS)) return -ENOSYS;
   if (!loadFlock(share, request)) return -EINVAL;
-  const result = asOwner(share, request, F_OFD_SETLK);
+  const result = asOwner(share, request, F_OFD_SETLK, waits);
   // A write lock that became a read lock lets others in, too.
   if (result === 0 && request.u32(LK_IN.LK + FILE_LOCK.TYPE) !== F_WRLCK) {
     share.locks.countRelease();
@@ -132,8 +131,11 @@ function loadFlock(share: Share, request: Request): boolean {
   return true;
 }
 
-/** fcntl(2) as the request's lock owner, with the lock in scratch. */
-function asOwner(share: Share, request: Request, command: number): Status {
+/**
+ * fcntl(2) as the request's lock owner, with the lock in scratch. With `waits`, EAGAIN means that the request will wait and
+ * be tried again, and EDEADLK that it would wait for ever.
+ */
+function asOwner(share: Share, request: Request, command: number, waits: boolean): Status {
   const { nodeid } = request;
   const { handles, inodes, locks } = share;
   // Both are pinned outside the mutex: the last release of an inode takes the mutex itself.
@@ -143,8 +145,13 @@ function asOwner(share: Share, request: Request, command: number): Status {
   if (share.acquireHandle(slot, request.hi(LK_IN.FH), nodeid) >= 0) {
     locks.mutex.lock();
     try {
-      const fd = ownerFd(share, request);
-      result = fd < 0 ? fd : status(libc.fcntl(fd, command, share.scratch.flock));
+      const owner = ownerSlot(share, request);
+      result = owner < 0
+        ? owner
+        : status(libc.fcntl(locks.fd(owner), command, share.scratch.flock));
+      if (owner > 0 && command === F_OFD_SETLK) {
+        result = settleWait(share, request, owner, waits && result === -EAGAIN, result);
+      }
     } finally {
       locks.mutex.unlock();
     }
@@ -154,24 +161,50 @@ function asOwner(share: Share, request: Request, command: number): Status {
   return result;
 }
 
+/** Records whether the owner waits now, so that others can see whom they would wait for. Returns the final result. */
+function settleWait(
+  share: Share,
+  request: Request,
+  owner: number,
+  waits: boolean,
+  result: Status,
+): Status {
+  const { locks } = share;
+  if (!waits) {
+    locks.setWait(owner, null);
+    return result;
+  }
+  // A retry of a wait that was checked when it began.
+  if (locks.wait(owner) !== null) return result;
+  const wanted = {
+    type: request.u32(LK_IN.LK + FILE_LOCK.TYPE),
+    start: signed(request, LK_IN.LK + FILE_LOCK.START),
+    end: signed(request, LK_IN.LK + FILE_LOCK.END),
+  };
+  if (wouldDeadlock(share, owner, wanted)) return -EDEADLK;
+  locks.setWait(owner, wanted);
+  return result;
+}
+
 /**
- * The descriptor that the request's lock owner locks this inode with, opened at its first lock. The lock table's
- * mutex is held, the inode pinned.
+ * The slot of the request's lock owner on this inode; its descriptor is opened at its first lock. The lock table's
+ * mutex is held, the inode pinned. Or a negative errno.
  */
-function ownerFd(share: Share, request: Request): number {
+function ownerSlot(share: Share, request: Request): number {
   const { nodeid } = request;
   const { inodes, locks } = share;
   const ownerLo = request.lo(LK_IN.OWNER);
   const ownerHi = request.hi(LK_IN.OWNER);
   const known = locks.find(inodes, nodeid, ownerLo, ownerHi);
-  if (known >= 0) return known;
+  if (known !== 0) return known;
   let fd = share.config.readonly ? -EROFS : share.reopen(nodeid, O_RDWR | O_CLOEXEC);
   // A running program, a read-only mount, an immutable file: read locks are possible all the same.
   if (fd === -ETXTBSY || fd === -EROFS || fd === -EPERM || fd === -EACCES) {
     fd = share.reopen(nodeid, O_RDONLY | O_CLOEXEC);
   }
   if (fd < 0) return fd;
-  if (locks.insert(inodes, nodeid, ownerLo, ownerHi, fd)) return fd;
+  const slot = locks.insert(inodes, nodeid, ownerLo, ownerHi, fd);
+  if (slot !== 0) return slot;
   libc.close(fd);
   return -ENOLCK;
 }

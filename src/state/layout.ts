@@ -118,7 +118,12 @@ export const LOCK_SLOT = {
   OWNER_HI: 4,
   FD: 8,
   NEXT: 12,
-  SIZE: 16,
+  NODEID: 16,
+  /** The lock it waits for (SETLKW): F_RDLCK or F_WRLCK plus one, 0 = it does not wait. */
+  WAITS: 20,
+  WAIT_START: 24,
+  WAIT_END: 32,
+  SIZE: 48,
 } as const;
 
 /** One mount: a descriptor on it that open_by_handle_at takes. */

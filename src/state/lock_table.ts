@@ -17,10 +17,19 @@ const OWNER_LO = LOCK_SLOT.OWNER_LO >>> 2;
 const OWNER_HI = LOCK_SLOT.OWNER_HI >>> 2;
 const FD = LOCK_SLOT.FD >>> 2;
 const NEXT = LOCK_SLOT.NEXT >>> 2;
+const NODEID = LOCK_SLOT.NODEID >>> 2;
+const WAITS = LOCK_SLOT.WAITS >>> 2;
 const FRESH = STATE_HEADER.LOCK_FRESH >>> 2;
 const FREE = STATE_HEADER.LOCK_FREE >>> 2;
 const USED = STATE_HEADER.LOCK_USED >>> 2;
 const RELEASES = STATE_HEADER.LOCK_RELEASES >>> 2;
+
+/** A lock, held or wanted: F_RDLCK or F_WRLCK on the bytes from `start` to `end`, both included. */
+export interface LockRange {
+  readonly type: number;
+  readonly start: bigint;
+  readonly end: bigint;
+}
 
 /** The list head of an inode, kept in its slot. */
 export interface LockListHead {
@@ -32,11 +41,13 @@ export interface LockListHead {
 export class LockTable {
   readonly #u32: Uint32Array;
   readonly #i32: Int32Array;
+  readonly #view: DataView;
   readonly mutex: Mutex;
 
   constructor(memory: NativeMemory) {
     this.#u32 = memory.u32;
     this.#i32 = memory.i32;
+    this.#view = memory.view;
     this.mutex = new Mutex(memory, STATE_HEADER.LOCK_MUTEX);
     this.mutex.lock();
     if (this.#u32[FRESH] === 0) this.#u32[FRESH] = 1;
@@ -57,27 +68,74 @@ export class LockTable {
     Atomics.add(this.#u32, RELEASES, 1);
   }
 
-  /** The owner's descriptor, or -1. */
+  /** The owner's slot, or 0. */
   find(list: LockListHead, nodeid: number, ownerLo: number, ownerHi: number): number {
     let slot = list.firstLock(nodeid);
-    while (slot !== 0) {
-      const word = TABLE + slot * SLOT_WORDS;
-      if (this.#u32[word + OWNER_LO] === ownerLo && this.#u32[word + OWNER_HI] === ownerHi) {
-        return this.#i32[word + FD]!;
-      }
-      slot = this.#u32[word + NEXT]!;
-    }
-    return -1;
+    while (slot !== 0 && !this.#isOwner(slot, ownerLo, ownerHi)) slot = this.next(slot);
+    return slot;
   }
 
-  /** Gives the owner a descriptor; false if the table is full (the caller keeps `fd`). */
+  /** The next owner on the same inode, or 0. */
+  next(slot: number): number {
+    return this.#u32[TABLE + slot * SLOT_WORDS + NEXT]!;
+  }
+
+  fd(slot: number): number {
+    return this.#i32[TABLE + slot * SLOT_WORDS + FD]!;
+  }
+
+  nodeid(slot: number): number {
+    return this.#u32[TABLE + slot * SLOT_WORDS + NODEID]!;
+  }
+
+  /** Whether two slots are the same owner's, on whatever inodes. */
+  sameOwner(slot: number, other: number): boolean {
+    const word = TABLE + other * SLOT_WORDS;
+    return this.#isOwner(slot, this.#u32[word + OWNER_LO]!, this.#u32[word + OWNER_HI]!);
+  }
+
+  /** Slots of owners that wait for a lock now. */
+  waiting(): number[] {
+    const slots: number[] = [];
+    for (let slot = 1; slot < this.#u32[FRESH]!; slot++) {
+      if (this.#u32[TABLE + slot * SLOT_WORDS + WAITS] !== 0) slots.push(slot);
+    }
+    return slots;
+  }
+
+  /** What the owner waits for, or null. */
+  wait(slot: number): LockRange | null {
+    const waits = this.#u32[TABLE + slot * SLOT_WORDS + WAITS]!;
+    if (waits === 0) return null;
+    const at = LOCK_TABLE_OFFSET + slot * LOCK_SLOT.SIZE;
+    return {
+      type: waits - 1,
+      start: this.#view.getBigInt64(at + LOCK_SLOT.WAIT_START, true),
+      end: this.#view.getBigInt64(at + LOCK_SLOT.WAIT_END, true),
+    };
+  }
+
+  setWait(slot: number, wait: LockRange | null): void {
+    this.#u32[TABLE + slot * SLOT_WORDS + WAITS] = wait === null ? 0 : wait.type + 1;
+    if (wait === null) return;
+    const at = LOCK_TABLE_OFFSET + slot * LOCK_SLOT.SIZE;
+    this.#view.setBigInt64(at + LOCK_SLOT.WAIT_START, wait.start, true);
+    this.#view.setBigInt64(at + LOCK_SLOT.WAIT_END, wait.end, true);
+  }
+
+  #isOwner(slot: number, ownerLo: number, ownerHi: number): boolean {
+    const word = TABLE + slot * SLOT_WORDS;
+    return this.#u32[word + OWNER_LO] === ownerLo && this.#u32[word + OWNER_HI] === ownerHi;
+  }
+
+  /** Gives the owner a descriptor and returns its slot; 0 if the table is full (the caller keeps `fd`). */
   insert(
     list: LockListHead,
     nodeid: number,
     ownerLo: number,
     ownerHi: number,
     fd: number,
-  ): boolean {
+  ): number {
     let slot = this.#u32[FREE]!;
     if (slot !== 0) {
       this.#u32[FREE] = this.#u32[TABLE + slot * SLOT_WORDS + NEXT]!;
@@ -85,16 +143,18 @@ export class LockTable {
       slot = this.#u32[FRESH]!;
       this.#u32[FRESH] = slot + 1;
     } else {
-      return false;
+      return 0;
     }
     const word = TABLE + slot * SLOT_WORDS;
     this.#u32[word + OWNER_LO] = ownerLo;
     this.#u32[word + OWNER_HI] = ownerHi;
     this.#i32[word + FD] = fd;
+    this.#u32[word + NODEID] = nodeid;
+    this.#u32[word + WAITS] = 0;
     this.#u32[word + NEXT] = list.firstLock(nodeid);
     list.setFirstLock(nodeid, slot);
     Atomics.add(this.#u32, USED, 1);
-    return true;
+    return slot;
   }
 
   /** Drops an owner and with it all its locks on the inode. */
@@ -129,6 +189,7 @@ export class LockTable {
     const word = TABLE + slot * SLOT_WORDS;
     libc.close(this.#i32[word + FD]!);
     this.#i32[word + FD] = -1;
+    this.#u32[word + WAITS] = 0;
     this.#u32[word + NEXT] = this.#u32[FREE]!;
     this.#u32[FREE] = slot;
     Atomics.sub(this.#u32, USED, 1);

@@ -34,6 +34,7 @@ export const ENOSPC = 28;
 export const EROFS = 30;
 export const EMLINK = 31;
 export const ERANGE = 34;
+export const EDEADLK = 35;
 export const ENAMETOOLONG = 36;
 export const ENOLCK = 37;
 export const ENOSYS = 38;
@@ -74,6 +75,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [EROFS]: "EROFS",
   [EMLINK]: "EMLINK",
   [ERANGE]: "ERANGE",
+  [EDEADLK]: "EDEADLK",
   [ENAMETOOLONG]: "ENAMETOOLONG",
   [ENOLCK]: "ENOLCK",
   [ENOSYS]: "ENOSYS",
