@@ -236,3 +236,33 @@ served.test(
   },
   on,
 );
+
+served.test("FUSE SETLKW: owners that would wait for each other get EDEADLK", ({ guest, tree }) => {
+  tree.file("f", "x".repeat(100));
+  tree.file("g", "x".repeat(100));
+  const { fuse } = guest;
+  const f = openFile(fuse);
+  const nodeid = fuse.lookup(ROOT, "g").nodeid;
+  const g = { nodeid, fh: fuse.open(nodeid, O.RDWR) };
+  const wait = (file: typeof f, owner: bigint, range: Range) =>
+    fuse.submit(OP.SETLKW, file.nodeid, lockBody(file.fh, owner, F.WRLCK, range), { room: 0 });
+  const [low, high] = [{ start: 0n, end: 9n }, { start: 10n, end: 19n }];
+  assert.equal(setlk(fuse, f.nodeid, lockBody(f.fh, 1n, F.WRLCK, low)), 0);
+  assert.equal(setlk(fuse, f.nodeid, lockBody(f.fh, 2n, F.WRLCK, high)), 0);
+  assert.equal(setlk(fuse, g.nodeid, lockBody(g.fh, 3n, F.WRLCK, low)), 0);
+  // 1 waits for 2, 2 waits for 3 on another file; 3 must not wait for 1, which 4 may.
+  const first = wait(f, 1n, high);
+  const second = wait(g, 2n, low);
+  assert.equal(fuse.poll(first, 20), false);
+  assert.equal(fuse.poll(second, 20), false);
+  const fourth = wait(f, 4n, low);
+  assert.equal(fuse.wait(wait(f, 3n, low)).error, -35, "EDEADLK");
+  assert.equal(fuse.poll(fourth, 20), false, "a long wait is no deadlock");
+  // One way out of it: 3 lets go, and the others go on one after another.
+  assert.equal(setlk(fuse, g.nodeid, lockBody(g.fh, 3n, F.UNLCK)), 0);
+  assert.equal(fuse.wait(second).error, 0);
+  assert.equal(setlk(fuse, f.nodeid, lockBody(f.fh, 2n, F.UNLCK)), 0);
+  assert.equal(fuse.wait(first).error, 0);
+  assert.equal(setlk(fuse, f.nodeid, lockBody(f.fh, 1n, F.UNLCK)), 0);
+  assert.equal(fuse.wait(fourth).error, 0);
+}, on);

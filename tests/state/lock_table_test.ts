@@ -1,4 +1,4 @@
-import { equal } from "node:assert/strict";
+import { equal, notEqual } from "node:assert/strict";
 import { LOCK_OWNER_COUNT_MAX } from "../../src/state/layout.ts";
 import { type LockListHead, LockTable } from "../../src/state/lock_table.ts";
 import { FreshState, isOpen, someFd } from "./fresh_state.ts";
@@ -24,16 +24,16 @@ Deno.test("each (inode, owner) has its descriptor until it is removed", () => {
   for (const nodeid of [3, 4]) {
     for (const [lo, hi] of [[1, 0], [1, 1], [2, 0]] as const) {
       const fd = someFd();
-      equal(table.insert(heads, nodeid, lo, hi, fd), true);
+      notEqual(table.insert(heads, nodeid, lo, hi, fd), 0);
       fds.set(`${nodeid} ${lo} ${hi}`, fd);
     }
   }
   equal(table.count, 6);
   for (const [key, fd] of fds) {
     const [nodeid, lo, hi] = key.split(" ").map(Number) as [number, number, number];
-    equal(table.find(heads, nodeid, lo, hi), fd);
+    equal(table.fd(table.find(heads, nodeid, lo, hi)), fd);
   }
-  equal(table.find(heads, 5, 1, 0), -1);
+  equal(table.find(heads, 5, 1, 0), 0);
   const releases = table.releases;
   // The middle one, the first, one that is not there.
   table.remove(heads, 3, 1, 1);
@@ -41,8 +41,8 @@ Deno.test("each (inode, owner) has its descriptor until it is removed", () => {
   table.remove(heads, 3, 9, 9);
   equal(isOpen(fds.get("3 1 1")!), false);
   equal(isOpen(fds.get("3 1 0")!), true);
-  equal(table.find(heads, 3, 1, 0), fds.get("3 1 0"));
-  equal(table.find(heads, 4, 1, 1), fds.get("4 1 1"));
+  equal(table.fd(table.find(heads, 3, 1, 0)), fds.get("3 1 0"));
+  equal(table.fd(table.find(heads, 4, 1, 1)), fds.get("4 1 1"));
   // Whoever waits for a lock must hear of each.
   equal(table.releases, releases + 2);
   table.removeList(heads.firstLock(4));
@@ -58,11 +58,11 @@ Deno.test("a full table leaves the descriptor to the caller, and works again whe
   const heads = new Heads();
   // Not descriptors at all: closing them does nothing.
   for (let i = 1; i < LOCK_OWNER_COUNT_MAX; i++) {
-    if (!table.insert(heads, i, 1, 0, 1_000_000 + i)) throw new Error(`full at ${i}`);
+    if (table.insert(heads, i, 1, 0, 1_000_000 + i) === 0) throw new Error(`full at ${i}`);
   }
-  equal(table.insert(heads, 9, 2, 0, 2_000_000), false);
-  equal(table.find(heads, 9, 2, 0), -1);
+  equal(table.insert(heads, 9, 2, 0, 2_000_000), 0);
+  equal(table.find(heads, 9, 2, 0), 0);
   table.remove(heads, 500, 1, 0);
-  equal(table.insert(heads, 9, 2, 0, 2_000_000), true);
-  equal(table.find(heads, 9, 2, 0), 2_000_000);
+  notEqual(table.insert(heads, 9, 2, 0, 2_000_000), 0);
+  equal(table.fd(table.find(heads, 9, 2, 0)), 2_000_000);
 });
