@@ -10,7 +10,16 @@
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import { O_DIRECTORY } from "../sys/architecture.ts";
-import { EFBIG, EINVAL, ENXIO, EOPNOTSUPP, EROFS, ESTALE, type Status } from "../sys/errno.ts";
+import {
+  EFBIG,
+  EINVAL,
+  ENOSYS,
+  ENXIO,
+  EOPNOTSUPP,
+  EROFS,
+  ESTALE,
+  type Status,
+} from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import { preadv, pwritev } from "../sys/vector_io.ts";
 import {
@@ -21,6 +30,7 @@ import {
   FUSE_FSYNC_FDATASYNC,
   FUSE_HANDLE_KILLPRIV_V2,
   FUSE_WRITE_KILL_SUIDGID,
+  FUSE_WRITEBACK_CACHE,
   IN_HEADER,
   LSEEK_IN,
   LSEEK_OUT,
@@ -135,6 +145,9 @@ export function fallocate(share: Share, request: Request): Status {
 }
 
 export function lseek(share: Share, request: Request, reply: Reply): Status {
+  // With write-back the host does not have the data that the guest holds back, and would call it a hole: cp would copy
+  // zeros. Linux does not write back before it asks. ENOSYS makes it look at the size alone: all data, no holes.
+  if (share.session.has(FUSE_WRITEBACK_CACHE)) return -ENOSYS;
   const whence = request.u32(LSEEK_IN.WHENCE);
   // Everything else the guest computes by itself.
   if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -EINVAL;

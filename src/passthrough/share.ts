@@ -50,6 +50,9 @@ const STATX_VIEW = SCRATCH.STATX;
 /** Part of the descriptor limit that inodes may hold before `--inode-file-handles=prefer` uses handles for further ones; the rest is for open files. */
 const INODE_FD_SHARE = 0.7;
 
+/** Part of it that inodes may hold at all. Without a rest no file could be opened, and the guest could not even forget. */
+const INODE_FD_SHARE_MAX = 0.9;
+
 /** File systems on which close(2) reports nothing, so that guests need not ask at each close (FOPEN_NOFLUSH). */
 const QUIET_CLOSE = new Set<number>(Object.values(FILE_SYSTEM_MAGIC));
 
@@ -70,6 +73,7 @@ export class Share {
   /** Whether inodes may be held by file handle: asked for, and possible here. */
   #handlesWork = false;
   readonly #stat: DataView;
+  readonly #inodeFdPreferred: number;
   readonly #inodeFdMax: number;
   readonly #quietMounts = new Map<number, boolean>();
 
@@ -85,7 +89,8 @@ export class Share {
     this.handles = new HandleTable(state);
     this.mounts = new MountTable(state);
     this.#stat = this.scratch.memory.view;
-    this.#inodeFdMax = Math.floor(descriptorLimit() * INODE_FD_SHARE);
+    this.#inodeFdPreferred = Math.floor(descriptorLimit() * INODE_FD_SHARE);
+    this.#inodeFdMax = Math.floor(descriptorLimit() * INODE_FD_SHARE_MAX);
   }
 
   /**
@@ -221,7 +226,7 @@ export class Share {
     let byHandle = false;
     if (this.#handlesWork) {
       const mandatory = config.inodeFileHandles === "mandatory";
-      const scarce = inodes.fdCount >= this.#inodeFdMax;
+      const scarce = inodes.fdCount >= this.#inodeFdPreferred;
       if (mandatory || scarce || this.usesHandles) {
         const result = this.#addMount(fd) ? this.loadHandle(fd) : -EOPNOTSUPP;
         if (result < 0) key.handleSize = 0;
@@ -231,6 +236,10 @@ export class Share {
         }
         byHandle = result === 0 && (mandatory || scarce);
       }
+    }
+    if (!byHandle && inodes.fdCount >= this.#inodeFdMax && inodes.find(key, 0) === 0) {
+      libc.close(fd);
+      return -EMFILE;
     }
     const nodeid = inodes.insert(key, byHandle ? -1 : fd);
     if (byHandle || !inodes.inserted) libc.close(fd);

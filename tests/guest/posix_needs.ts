@@ -18,5 +18,7 @@ export function missingPosixNeeds(
   if (configuration.cache === "never" || configuration.cache === "metadata") {
     missing.push("shared-mmap");
   }
+  // With write-back the daemon cannot know what is a hole, and does not say.
+  if (configuration.writeback) missing.push("seek-data");
   return missing;
 }

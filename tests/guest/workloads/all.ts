@@ -5,7 +5,7 @@
  */
 import { appendByMany, appendFromTwoSides } from "./appends.ts";
 import { birthTime, fileSystemSize, modesAndTimes, specialFiles } from "./attributes.ts";
-import { bigFile, copyRange, directIo, preallocate, sparse, truncate } from "./data.ts";
+import { bigFile, copyRange, directIo, freshData, preallocate, sparse, truncate } from "./data.ts";
 import { concurrentCreators, manyFiles, readdirWhileModified } from "./directories.ts";
 import { hardLinks, symbolicLinks } from "./links.ts";
 import { guestLocks, hostLocks } from "./locks.ts";
@@ -35,6 +35,7 @@ export const WORKLOADS: readonly Workload[] = [
   temporaryFile,
   truncate,
   sparse,
+  freshData,
   preallocate,
   copyRange,
   directIo,
