@@ -48,7 +48,7 @@ export const STATX_MASK = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
 const STATX_VIEW = SCRATCH.STATX;
 
 /** Part of the descriptor limit that inodes may hold before `--inode-file-handles=prefer` uses handles for further ones; the rest is for open files. */
-const INODE_FD_SHARE = 0.7;
+const INODE_FD_SHARE = 0.5;
 
 /** Part of it that inodes may hold at all. Without a rest no file could be opened, and the guest could not even forget. */
 const INODE_FD_SHARE_MAX = 0.9;
