@@ -15,11 +15,8 @@ import type { Chain } from "../virtqueue/chain.ts";
 import { IN_HEADER, OUT_HEADER } from "../wire/fuse.ts";
 import { SplitQueue } from "../virtqueue/split_queue.ts";
 
-/**
- * Requests served before the driver is shown the results. Larger batches save notifications, smaller ones let the guest
- * go on earlier.
- */
-const BATCH = 16;
+/** Requests served before the thread's other queue has its turn. */
+const TURN = 16;
 
 const ONE = NativeMemory.allocate(4096);
 ONE.setU64(0, 1);
@@ -92,18 +89,27 @@ export class Queue {
     if (fd >= 0) libc.write(fd, ONE_POINTER, 8);
   }
 
-  /** Serves what is available, a batch at a time. Returns whether there was anything. */
+  /**
+   * Serves what is available, up to a turn. Returns whether there was anything.
+   *
+   * Each result is shown at once: with EVENT_IDX the driver says when it wants to be notified, so that requests that
+   * it has not taken back yet cost no further notification, and a guest with several jobs goes on meanwhile. (Showing
+   * 16 at a time was slower by half: rename by 4 jobs 1.82 of Rust virtiofsd's time, against 0.86.)
+   */
   serve(server: FuseServer, chain: Chain): boolean {
     const ring = this.#ring;
     if (!ring.hasAvailable) return false;
     ring.declineKicks();
-    for (let served = 0; served < BATCH && ring.pop(chain); served++) {
+    for (let served = 0; served < TURN && ring.pop(chain); served++) {
       if (chain.hasUnreachable && !this.#reachesHeaders(chain)) break;
       const size = server.handle(chain);
-      if (size === NOT_YET) this.#waiting.push(chain.head);
-      else ring.push(chain.head, size);
+      if (size === NOT_YET) {
+        this.#waiting.push(chain.head);
+        continue;
+      }
+      ring.push(chain.head, size);
+      this.#publish();
     }
-    this.#publish();
     if (ring.broken !== null) this.#sayBroken();
     return true;
   }

@@ -1,5 +1,5 @@
 /**
- * The loop of a queue's thread: wait for a kick, serve all there is, show it once, notify once.
+ * The loop of a queue's thread: wait for a kick, serve all there is, ask for the next kick.
  *
  * Nothing here is asynchronous, allocates, or throws in steady state.
  *
