@@ -17,6 +17,12 @@ import { SplitQueue } from "../virtqueue/split_queue.ts";
 
 /** Requests served before the thread's other queue has its turn. */
 const TURN = 16;
+/**
+ * Replies from this size on are shown together with those that follow in the same turn. They are read-ahead: the guest waits for
+ * all of them, and is only disturbed by each. Measured against Rust virtiofsd, 4 jobs each: showing everything
+ * together, rename takes 1.82 of its time and sequential reads 0.4; showing each at once, 0.90 and 1.18.
+ */
+const BULK_SIZE = 64 * 1024;
 
 const ONE = NativeMemory.allocate(4096);
 ONE.setU64(0, 1);
@@ -92,9 +98,9 @@ export class Queue {
   /**
    * Serves what is available, up to a turn. Returns whether there was anything.
    *
-   * Each result is shown at once: with EVENT_IDX the driver says when it wants to be notified, so that requests that
-   * it has not taken back yet cost no further notification, and a guest with several jobs goes on meanwhile. (Showing
-   * 16 at a time was slower by half: rename by 4 jobs 1.82 of Rust virtiofsd's time, against 0.86.)
+   * A result is shown at once: with EVENT_IDX the driver says when it wants to be notified, so that replies it has not
+   * taken back yet cost no further notification, and a guest with several jobs goes on meanwhile. Bulk data is the
+   * exception, see BULK_SIZE.
    */
   serve(server: FuseServer, chain: Chain): boolean {
     const ring = this.#ring;
@@ -108,8 +114,9 @@ export class Queue {
         continue;
       }
       ring.push(chain.head, size);
-      this.#publish();
+      if (size < BULK_SIZE) this.#publish();
     }
+    this.#publish();
     if (ring.broken !== null) this.#sayBroken();
     return true;
   }
