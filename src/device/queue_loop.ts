@@ -9,10 +9,10 @@
 import type { FuseServer } from "../fuse/server.ts";
 import { GuestMemory } from "../memory/guest_memory.ts";
 import { errnoName } from "../sys/errno.ts";
+import { WaitSet } from "../sys/wait_set.ts";
 import { Chain } from "../virtqueue/chain.ts";
 import type { Answer, Command, ControlReceiver } from "./control.ts";
 import { Queue } from "./queue.ts";
-import { WaitSet } from "./wait_set.ts";
 
 /** How often requests that wait for a lock of somebody outside this daemon are tried again. */
 const RETRY_MS = 10;

@@ -86,6 +86,7 @@ const SYMBOLS = {
 
   // Sockets
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  socketpair: { parameters: ["i32", "i32", "i32", "pointer"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
@@ -112,6 +113,8 @@ const SYMBOLS = {
   getpid: { parameters: [], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
   getegid: { parameters: [], result: "u32" },
+  mount: { parameters: ["buffer", "buffer", "buffer", "u32", "buffer"], result: "i32" },
+  umount2: { parameters: ["buffer", "i32"], result: "i32" },
   umask: { parameters: ["u32"], result: "u32" },
   chdir: { parameters: ["pointer"], result: "i32" },
   unshare: { parameters: ["i32"], result: "i32" },

@@ -8,7 +8,7 @@ import { EAGAIN, EINTR, errnoName } from "../sys/errno.ts";
 import { OwnedFd } from "../sys/fd.ts";
 import { libc, status } from "../sys/libc.ts";
 import { SOCK_CLOEXEC } from "../wire/linux.ts";
-import { Readiness } from "./readiness.ts";
+import { Readiness } from "../sys/readiness.ts";
 
 /** accept(2): the peer left between our waking up and our asking. */
 const ECONNABORTED = 103;

@@ -31,7 +31,7 @@ import {
   VHOST_USER_VERSION_MASK,
 } from "../wire/vhost_user.ts";
 import { ConnectionError } from "./errors.ts";
-import { POLLOUT, Readiness } from "./readiness.ts";
+import { POLLOUT, Readiness } from "../sys/readiness.ts";
 
 /** Descriptors in one message: a full memory table has 8, the rest is room for the front end's mistakes. */
 export const MESSAGE_FD_COUNT_MAX = 32;

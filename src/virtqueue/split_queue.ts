@@ -27,7 +27,7 @@ import {
   VIRTQ_USED_F_NO_NOTIFY,
 } from "../wire/virtio_ring.ts";
 import type { Chain } from "./chain.ts";
-import { passes, wrap16 } from "./ring_index.ts";
+import { passes, wrap16 } from "../wire/ring_index.ts";
 
 /** Where a queue lies, in front-end addresses (vhost-user: SET_VRING_ADDR), and where it was left off. */
 export interface QueueAddresses {

@@ -225,6 +225,7 @@ export const WRITE_IN = {
   FLAGS: 32,
   SIZE: 40,
 } as const;
+export const FUSE_READ_LOCKOWNER = 1 << 1;
 export const FUSE_WRITE_CACHE = 1 << 0;
 export const FUSE_WRITE_LOCKOWNER = 1 << 1;
 export const FUSE_WRITE_KILL_SUIDGID = 1 << 2;

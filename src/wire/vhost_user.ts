@@ -149,3 +149,18 @@ export const MEMORY_REGION_MESSAGE = { REGION: 8, SIZE: 40 } as const;
 export const CONFIG = { OFFSET: 0, BYTE_COUNT: 4, FLAGS: 8, BYTES: 12 } as const;
 /** VHOST_USER_MAX_CONFIG_SIZE: no device's configuration space is larger. */
 export const CONFIG_SIZE_MAX = 256;
+
+/** GET_SHMEM_CONFIG's reply: struct VhostUserShMemConfig, sizes[256] of u64 by shared-memory id. */
+export const SHMEM_CONFIG = { NREGIONS: 0, SIZES: 8, SIZE: 2056 } as const;
+export const SHMEM_REGION_COUNT_MAX = 256;
+/** SHMEM_MAP and SHMEM_UNMAP of the back-end channel: struct VhostUserMMap. */
+export const SHMEM_MAP_MESSAGE = {
+  SHMID: 0,
+  FD_OFFSET: 8,
+  SHM_OFFSET: 16,
+  LEN: 24,
+  FLAGS: 32,
+  SIZE: 40,
+} as const;
+/** The mapping is readable and writable; without it, readable only. */
+export const VHOST_USER_FLAG_MAP_RW = 0x1;

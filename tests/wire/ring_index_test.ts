@@ -1,6 +1,6 @@
 import { equal } from "node:assert/strict";
 import fc from "fast-check";
-import { passes, wrap16 } from "../../src/virtqueue/ring_index.ts";
+import { passes, wrap16 } from "../../src/wire/ring_index.ts";
 import { property } from "./property.ts";
 
 /** The definition, naively: walk from `before` to `after` and look whether `event` is stepped on. */

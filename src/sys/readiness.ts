@@ -8,10 +8,10 @@
  */
 
 import { assert } from "../assert.ts";
-import { OwnedFd } from "../sys/fd.ts";
-import { errnoName } from "../sys/errno.ts";
-import { libc, status } from "../sys/libc.ts";
-import { NativeMemory } from "../sys/native_memory.ts";
+import { OwnedFd } from "./fd.ts";
+import { errnoName } from "./errno.ts";
+import { libc, status } from "./libc.ts";
+import { NativeMemory } from "./native_memory.ts";
 import { EFD_CLOEXEC, EFD_NONBLOCK, POLLFD, POLLIN } from "../wire/linux.ts";
 
 /** linux/poll.h */

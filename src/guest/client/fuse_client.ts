@@ -1,0 +1,192 @@
+/**
+ * The FUSE session of a guest: makes requests, sends them, waits for their replies.
+ *
+ * What each request looks like stands in the files beside this one, by family, as in `fuse/`.
+ *
+ * @module
+ */
+
+import { assert } from "../../assert.ts";
+import { EIO, type Status } from "../../sys/errno.ts";
+import { FORGET_IN, FUSE_ROOT_ID, IN_HEADER, Opcode } from "../../wire/fuse.ts";
+import type { Driver } from "../driver/driver.ts";
+import { SLOT, type Slot } from "../driver/slot.ts";
+import type { Caller } from "./caller.ts";
+import { FuseRequest } from "./fuse_request.ts";
+import { type Agreement, handshake, type Wishes } from "./handshake.ts";
+import { Traffic } from "./traffic.ts";
+
+/** Bytes of a slot for a request: SETXATTR's value of 64 KiB is the longest argument. */
+export const REQUEST_SIZE: number = 72 * 1024;
+/** Bytes of a slot for a reply: a directory is read in pieces of up to 128 KiB. */
+export const REPLY_SIZE: number = 132 * 1024;
+
+const WORD = 4294967296;
+
+/** One session with a daemon. Used by one thread. */
+export class FuseClient {
+  readonly driver: Driver;
+  readonly traffic: Traffic = new Traffic();
+  /** Requests are made for this process. */
+  caller: Caller;
+  readonly #timeoutMs: number;
+  /** The request of each slot, by queue and index. */
+  readonly #requests: FuseRequest[][] = [];
+  #unique = 0;
+  #agreement: Agreement | null = null;
+
+  /** `timeoutMs` bounds each wait for a reply, 0 is for ever; waiting for a lock never ends by itself. */
+  constructor(driver: Driver, caller: Caller, timeoutMs: number) {
+    this.driver = driver;
+    this.caller = caller;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** Starts the session (fuse.h: FUSE_INIT). Returns 0 or a negative errno. */
+  start(wishes: Wishes): Status {
+    const result = handshake(this, wishes);
+    if (typeof result === "number") return result;
+    this.#agreement = result;
+    return 0;
+  }
+
+  /** What was agreed on. */
+  get agreement(): Agreement {
+    assert(this.#agreement !== null, "the session has been started");
+    return this.#agreement;
+  }
+
+  /** A request about `nodeid` whose argument struct has `argsSize` bytes. Waits while all slots are taken. */
+  begin(opcode: number, nodeid: number, argsSize: number): FuseRequest {
+    let slot = this.driver.acquire();
+    while (slot === null) {
+      assert(this.driver.inFlight > 0, "whoever holds a slot sends it or ends it");
+      if (!this.driver.reap()) this.driver.sleep(-1);
+      slot = this.driver.acquire();
+    }
+    return this.#prepare(slot, opcode, nodeid, argsSize);
+  }
+
+  /** Sends a request and waits for its outcome: 0 or a negative errno. The caller ends it. */
+  call(request: FuseRequest): Status {
+    this.post(request);
+    this.driver.publish();
+    return this.wait(request);
+  }
+
+  /** Hands a request over, to be shown to the device with others at the next `driver.publish()`. */
+  post(request: FuseRequest): void {
+    const { driver } = this;
+    while (!driver.hasRoom(request.slot)) {
+      driver.publish();
+      if (!driver.reap()) driver.sleep(-1);
+    }
+    request.sentAt = performance.now();
+    driver.add(request.slot);
+  }
+
+  /** Waits for the outcome of a request that was posted and published. */
+  wait(request: FuseRequest): Status {
+    const forever = request.opcode === Opcode.SETLKW;
+    const waited = this.driver.wait(request.slot, forever ? 0 : this.#timeoutMs);
+    const status = waited < 0 ? waited : request.outcome();
+    this.#count(request, status);
+    return status;
+  }
+
+  /** Gives a request's slot back. After a wait that ended before the reply came, the slot is lost until it does. */
+  end(request: FuseRequest): void {
+    if (request.slot.state === SLOT.SENT) this.driver.abandon(request.slot);
+    else this.driver.release(request.slot);
+  }
+
+  /** Sends, has `done` called when the outcome is there, and returns at once; `done` ends the request. */
+  postThen(request: FuseRequest, done: (request: FuseRequest, status: Status) => void): void {
+    request.onDone = done;
+    request.slot.onUsed = this.#finish;
+    this.post(request);
+  }
+
+  /** A request that expects a fixed body and whose reply tells nothing but success. */
+  callPlain(request: FuseRequest): Status {
+    request.expect(0);
+    const status = this.call(request);
+    this.end(request);
+    return status;
+  }
+
+  /** fuse.h: FUSE_FORGET: `count` references to a node are given up. Nobody waits for it (virtio 1.3, 5.11.6.2). */
+  forget(nodeid: number, count: number): void {
+    let slot = this.driver.acquireHiprio();
+    while (slot === null) {
+      if (!this.driver.reap()) this.driver.sleep(-1);
+      slot = this.driver.acquireHiprio();
+    }
+    const request = this.#prepare(slot, Opcode.FORGET, nodeid, FORGET_IN.SIZE);
+    request.setU64(FORGET_IN.NLOOKUP, count);
+    // The kernel sends these for nobody (FUSE virtio: uid, gid and pid are 0).
+    this.#setIdentity(request, 0, 0, 0);
+    request.seal();
+    request.setLength();
+    request.sentAt = performance.now();
+    slot.onUsed = this.#finishForget;
+    this.driver.add(slot);
+    this.driver.publish();
+  }
+
+  /** Ends the session (fuse.h: FUSE_DESTROY). Some daemons use its buffer without writing a reply. */
+  destroy(): Status {
+    if (this.driver.dead !== null) return 0;
+    const status = this.callPlain(this.begin(Opcode.DESTROY, FUSE_ROOT_ID, 0));
+    return status === -EIO ? 0 : status;
+  }
+
+  readonly #finish = (slot: Slot): void => {
+    const request = this.#requestOf(slot);
+    const status = request.outcome();
+    this.#count(request, status);
+    const done = request.onDone;
+    assert(done !== null, "a request without a waiter has a callback");
+    request.onDone = null;
+    done(request, status);
+  };
+
+  readonly #finishForget = (slot: Slot): void => {
+    this.#count(this.#requestOf(slot), slot.failure);
+    this.driver.release(slot);
+  };
+
+  #count(request: FuseRequest, status: Status): void {
+    this.traffic.count(request.opcode, status < 0, performance.now() - request.sentAt);
+  }
+
+  #requestOf(slot: Slot): FuseRequest {
+    const ofQueue = this.#requests[slot.queue] ??= [];
+    return ofQueue[slot.index] ??= new FuseRequest(slot);
+  }
+
+  #prepare(slot: Slot, opcode: number, nodeid: number, argsSize: number): FuseRequest {
+    const request = this.#requestOf(slot);
+    request.start(opcode, argsSize);
+    const { view } = request.bytes;
+    const at = slot.request;
+    view.setUint32(at + IN_HEADER.OPCODE, opcode, true);
+    // Even numbers, as the kernel's: the odd ones are for interrupts.
+    this.#unique += 2;
+    view.setUint32(at + IN_HEADER.UNIQUE, this.#unique >>> 0, true);
+    view.setUint32(at + IN_HEADER.UNIQUE + 4, Math.floor(this.#unique / WORD), true);
+    request.bytes.setU64(at + IN_HEADER.NODEID, nodeid);
+    const { uid, gid, pid } = this.caller;
+    this.#setIdentity(request, uid, gid, pid);
+    view.setUint32(at + IN_HEADER.TOTAL_EXTLEN, 0, true);
+    return request;
+  }
+
+  #setIdentity(request: FuseRequest, uid: number, gid: number, pid: number): void {
+    const { view } = request.bytes;
+    const at = request.slot.request;
+    view.setUint32(at + IN_HEADER.UID, uid, true);
+    view.setUint32(at + IN_HEADER.GID, gid, true);
+    view.setUint32(at + IN_HEADER.PID, pid, true);
+  }
+}
