@@ -5,11 +5,12 @@
  * @module
  */
 
-import { type Need, NEEDS } from "./check.ts";
-import { O } from "./linux_constants.ts";
-import { checkNames, CheckRun } from "./run_checks.ts";
-import { CheckFailure, Scope } from "./scope.ts";
-import { sys } from "./syscalls.ts";
+import { hostCalls } from "../../src/check/posix/host_calls.ts";
+import { type Need, NEEDS } from "../../src/check/posix/check.ts";
+import { O } from "../../src/check/posix/linux_constants.ts";
+import { checkNames, CheckRun } from "../../src/check/posix/run_checks.ts";
+import { CheckFailure, Scope } from "../../src/check/posix/scope.ts";
+import { sys } from "../../src/check/posix/system_calls.ts";
 
 /** Limits of host file systems as the kernel's own sources state them, by `stat -f -c %T`. */
 const LIMITS: Readonly<Record<string, readonly Need[]>> = {
@@ -33,7 +34,7 @@ Deno.test("POSIX map on a host directory", async (t) => {
   const directory = temporaryDirectory();
   const type = fileSystemType(directory);
   try {
-    using run = new CheckRun(directory, new Set(LIMITS[type] ?? []));
+    using run = new CheckRun(hostCalls, Deno.realPathSync(directory), new Set(LIMITS[type] ?? []));
     const families = Map.groupBy(checkNames(), (name) => name.slice(0, name.indexOf(":")));
     for (const [family, names] of families) {
       await t.step(`${family} (${names.length})`, async () => {

@@ -14,8 +14,9 @@
  * @module
  */
 
-import { type Need, NEEDS } from "./check.ts";
-import { checkNames, CheckRun } from "./run_checks.ts";
+import { hostCalls } from "../../src/check/posix/host_calls.ts";
+import { type Need, NEEDS } from "../../src/check/posix/check.ts";
+import { checkNames, CheckRun } from "../../src/check/posix/run_checks.ts";
 
 const USAGE = `usage: run.ts DIR [--json] [--filter RE] [--without NEED,...]
 needs: ${NEEDS.join(" ")}`;
@@ -65,7 +66,7 @@ async function main(): Promise<number> {
   let passed = 0, failed = 0;
   const start = performance.now();
   {
-    using run = new CheckRun(directory, without);
+    using run = new CheckRun(hostCalls, Deno.realPathSync(directory), without);
     for (const name of names) {
       const result = await run.run(name);
       if (json) console.log(JSON.stringify(result));

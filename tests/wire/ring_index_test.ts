@@ -1,7 +1,7 @@
 import { equal } from "node:assert/strict";
 import fc from "fast-check";
 import { passes, wrap16 } from "../../src/wire/ring_index.ts";
-import { property } from "./property.ts";
+import { property } from "../virtqueue/property.ts";
 
 /** The definition, naively: walk from `before` to `after` and look whether `event` is stepped on. */
 function stepsOn(event: number, before: number, after: number): boolean {

@@ -7,14 +7,14 @@
  */
 
 import { assert } from "../../assert.ts";
-import { EIO, type Status } from "../../sys/errno.ts";
+import { EIO, ETIMEDOUT, type Status } from "../../sys/errno.ts";
 import { FORGET_IN, FUSE_ROOT_ID, IN_HEADER, Opcode } from "../../wire/fuse.ts";
 import type { Driver } from "../driver/driver.ts";
-import { SLOT, type Slot } from "../driver/slot.ts";
+import type { Slot } from "../driver/slot.ts";
 import type { Caller } from "./caller.ts";
 import { FuseRequest } from "./fuse_request.ts";
 import { type Agreement, handshake, type Wishes } from "./handshake.ts";
-import { Traffic } from "./traffic.ts";
+import { opcodeName, Traffic } from "./traffic.ts";
 
 /** Bytes of a slot for a request: SETXATTR's value of 64 KiB is the longest argument. */
 export const REQUEST_SIZE: number = 72 * 1024;
@@ -35,7 +35,7 @@ export class FuseClient {
   #unique = 0;
   #agreement: Agreement | null = null;
 
-  /** `timeoutMs` bounds each wait for a reply, 0 is for ever; waiting for a lock never ends by itself. */
+  /** A reply that takes longer than `timeoutMs` (0 = never) ends the session; waiting for a lock may take for ever. */
   constructor(driver: Driver, caller: Caller, timeoutMs: number) {
     this.driver = driver;
     this.caller = caller;
@@ -61,7 +61,7 @@ export class FuseClient {
     let slot = this.driver.acquire();
     while (slot === null) {
       assert(this.driver.inFlight > 0, "whoever holds a slot sends it or ends it");
-      if (!this.driver.reap()) this.driver.sleep(-1);
+      this.progress();
       slot = this.driver.acquire();
     }
     return this.#prepare(slot, opcode, nodeid, argsSize);
@@ -79,7 +79,7 @@ export class FuseClient {
     const { driver } = this;
     while (!driver.hasRoom(request.slot)) {
       driver.publish();
-      if (!driver.reap()) driver.sleep(-1);
+      this.progress();
     }
     request.sentAt = performance.now();
     driver.add(request.slot);
@@ -89,15 +89,27 @@ export class FuseClient {
   wait(request: FuseRequest): Status {
     const forever = request.opcode === Opcode.SETLKW;
     const waited = this.driver.wait(request.slot, forever ? 0 : this.#timeoutMs);
-    const status = waited < 0 ? waited : request.outcome();
+    if (waited < 0) this.#giveUp(opcodeName(request.opcode));
+    const status = request.outcome();
     this.#count(request, status);
     return status;
   }
 
-  /** Gives a request's slot back. After a wait that ended before the reply came, the slot is lost until it does. */
+  /** Takes back at least one reply of those that are outstanding, sleeping if there is none yet. */
+  progress(): void {
+    if (this.driver.reap()) return;
+    const deadline = performance.now() + this.#timeoutMs;
+    for (;;) {
+      const left = this.#timeoutMs > 0 ? Math.ceil(deadline - performance.now()) : -1;
+      if (this.#timeoutMs > 0 && left <= 0) return this.#giveUp("anything");
+      this.driver.sleep(left);
+      if (this.driver.reap() || this.driver.dead !== null) return;
+    }
+  }
+
+  /** Gives a request's slot back. */
   end(request: FuseRequest): void {
-    if (request.slot.state === SLOT.SENT) this.driver.abandon(request.slot);
-    else this.driver.release(request.slot);
+    this.driver.release(request.slot);
   }
 
   /** Sends, has `done` called when the outcome is there, and returns at once; `done` ends the request. */
@@ -119,7 +131,7 @@ export class FuseClient {
   forget(nodeid: number, count: number): void {
     let slot = this.driver.acquireHiprio();
     while (slot === null) {
-      if (!this.driver.reap()) this.driver.sleep(-1);
+      this.progress();
       slot = this.driver.acquireHiprio();
     }
     const request = this.#prepare(slot, Opcode.FORGET, nodeid, FORGET_IN.SIZE);
@@ -155,6 +167,12 @@ export class FuseClient {
     this.#count(this.#requestOf(slot), slot.failure);
     this.driver.release(slot);
   };
+
+  /** The daemon may still write to what it was given, so nothing of this session can be used again. */
+  #giveUp(what: string): void {
+    const seconds = this.#timeoutMs / 1000;
+    this.driver.fail(`The daemon has not answered ${what} for ${seconds} s`, -ETIMEDOUT);
+  }
 
   #count(request: FuseRequest, status: Status): void {
     this.traffic.count(request.opcode, status < 0, performance.now() - request.sentAt);

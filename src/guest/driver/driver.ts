@@ -231,13 +231,6 @@ export class Driver {
     this.#queues[slot.queue]!.free.push(slot.index);
   }
 
-  /** Stops waiting for a slot that the device still has: it becomes free when it comes back, if ever. */
-  abandon(slot: Slot): void {
-    assert(slot.state === SLOT.SENT, "only what was sent can be abandoned");
-    slot.state = SLOT.ABANDONED;
-    slot.onUsed = null;
-  }
-
   /** Fails what is outstanding, and everything that comes, with `status`. */
   fail(reason: string, status: Status): void {
     if (this.dead !== null) return;
@@ -245,9 +238,7 @@ export class Driver {
     this.#failing = status;
     for (const queue of this.#queues) {
       for (const slot of queue.slots) {
-        if (slot.state === SLOT.SENT || slot.state === SLOT.ABANDONED) {
-          this.#use(queue, slot, status);
-        }
+        if (slot.state === SLOT.SENT) this.#use(queue, slot, status);
       }
     }
   }
@@ -272,11 +263,9 @@ export class Driver {
 
   #use(queue: Queue, slot: Slot, failure: Status): void {
     queue.inFlight--;
-    const abandoned = slot.state === SLOT.ABANDONED;
     slot.state = SLOT.USED;
     slot.failure = failure;
-    if (abandoned) this.release(slot);
-    else if (slot.onUsed !== null) slot.onUsed(slot);
+    if (slot.onUsed !== null) slot.onUsed(slot);
   }
 
   #spin(): boolean {

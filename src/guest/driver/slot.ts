@@ -14,7 +14,7 @@ import type { NativeMemory } from "../../sys/native_memory.ts";
 import { DESC, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from "../../wire/virtio_ring.ts";
 
 /** The states of a slot. */
-export const SLOT = { FREE: 0, FILLING: 1, SENT: 2, USED: 3, ABANDONED: 4 } as const;
+export const SLOT = { FREE: 0, FILLING: 1, SENT: 2, USED: 3 } as const;
 
 /** Descriptors of one request: two headers, arguments, reply, and 1 MiB of data in pieces of 4 KiB at both ends of larger ones. */
 export const SEGMENT_COUNT_MAX = 64;

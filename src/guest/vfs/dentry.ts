@@ -8,7 +8,9 @@ import type { Inode } from "./inode.ts";
 
 /** One name in one directory. */
 export interface Dentry {
+  readonly parent: Inode;
   readonly name: Uint8Array;
+  readonly key: string;
   /** The inode, or null: the name is known not to exist. */
   inode: Inode | null;
   /** performance.now()'s milliseconds. */

@@ -21,8 +21,14 @@ export class Inode {
   /** Reasons of our own to keep it: names in the dentry cache, open files, a call that is using it. */
   holds = 0;
   attrValidUntil = 0;
+  /** A request of ours is why size or mtime will be found changed: cached data stays. */
+  ownChange = false;
   /** Counts changes of the attributes made here: a reply to a question asked before one is too old. */
   attrVersion = 0;
+  /** The names in the dentry cache that lead here. */
+  readonly aliases = new Set<Dentry>();
+  /** A directory's parent, as far as we know. */
+  parent: Inode | null = null;
   /** A directory's known names, present and absent, by their bytes as a string of characters 0 to 255. */
   readonly children: Map<string, Dentry> | null;
   /** A regular file's cached data, made when it is first opened. */

@@ -1,0 +1,100 @@
+/**
+ * A guest from the socket to the file system: connects, starts the queues and the FUSE session, and ends
+ * them in order.
+ *
+ * @module
+ */
+
+import { errnoName } from "../sys/errno.ts";
+import type { Caller } from "./client/caller.ts";
+import { FuseClient, REPLY_SIZE, REQUEST_SIZE } from "./client/fuse_client.ts";
+import { DaemonError } from "./daemon_error.ts";
+import { Driver, driverMemorySize } from "./driver/driver.ts";
+import { Frontend } from "./frontend/frontend.ts";
+import type { GuestCacheMode } from "./vfs/cache_mode.ts";
+import { PageCache } from "./vfs/page_cache.ts";
+import { Volume } from "./vfs/volume.ts";
+
+/** How to connect, and how to cache. What is left out has the default that stands with it. */
+export interface SessionOptions {
+  /** Where the daemon listens. */
+  readonly socketPath: string;
+  /** "auto" (the default): as long as the daemon says. "none": never. "always": for a day. */
+  readonly cache?: GuestCacheMode;
+  /** Keep written data back, where the daemon offers it (FUSE_WRITEBACK_CACHE). Default true. */
+  readonly writeback?: boolean;
+  /** Request queues to use, where the device has them. Default 1. */
+  readonly queueCount?: number;
+  /** Microseconds to watch the rings before sleeping. Default 0: sleep at once. */
+  readonly pollMicroseconds?: number;
+  /** How long the daemon may take for one answer, in milliseconds; 0 waits for ever. Default 60 seconds. */
+  readonly timeoutMs?: number;
+  /** Inodes known at a time. Default 100,000. */
+  readonly inodeCountMax?: number;
+  /** Bytes of file data cached. Default 64 MiB. */
+  readonly pageCacheSize?: number;
+  /** Largest READ or WRITE, in bytes. Default 1 MiB. */
+  readonly transferSizeMax?: number;
+}
+
+/** Requests outstanding on each queue. */
+export const SLOT_COUNT = 128;
+const MIB = 1024 * 1024;
+/** The handshake's answers come at once or not at all. */
+const HANDSHAKE_MS = 10_000;
+
+/** The layers of one connected guest. */
+export interface Session {
+  readonly frontend: Frontend;
+  readonly driver: Driver;
+  readonly client: FuseClient;
+  readonly volume: Volume;
+}
+
+/** Connects to a daemon. Throws a {@linkcode DaemonError} with the reason where that fails. */
+export async function openSession(options: SessionOptions, caller: Caller): Promise<Session> {
+  const pageCacheSize = options.pageCacheSize ?? 64 * MIB;
+  const driverOptions = {
+    queueCount: options.queueCount ?? 1,
+    slotCount: SLOT_COUNT,
+    requestSize: REQUEST_SIZE,
+    replySize: REPLY_SIZE,
+    pollMicroseconds: options.pollMicroseconds ?? 0,
+  };
+  const timeoutMs = options.timeoutMs ?? 60_000;
+  const frontend = await Frontend.connect({
+    socketPath: options.socketPath,
+    memorySize: driverMemorySize(driverOptions) + PageCache.memorySize(pageCacheSize) + MIB,
+    timeoutMs: timeoutMs > 0 ? Math.min(timeoutMs, HANDSHAKE_MS) : HANDSHAKE_MS,
+  });
+  let driver: Driver;
+  try {
+    driver = await Driver.start(frontend, driverOptions);
+  } catch (error) {
+    frontend.close();
+    throw error;
+  }
+  const client = new FuseClient(driver, caller, timeoutMs);
+  const status = client.start({
+    writeback: options.writeback ?? true,
+    transferSizeMax: options.transferSizeMax ?? MIB,
+  });
+  if (status < 0) {
+    const reason = driver.dead ?? `INIT was answered with ${errnoName(status)}`;
+    await driver.stop();
+    throw new DaemonError(`Cannot start a session with the daemon: ${reason}`);
+  }
+  const volume = new Volume(client, {
+    cache: options.cache ?? "auto",
+    inodeCountMax: options.inodeCountMax ?? 100_000,
+    pageCacheSize,
+  });
+  return { frontend, driver, client, volume };
+}
+
+/** Writes everything back, ends the FUSE session and stops the queues. Returns what writing back came to. */
+export async function closeSession(session: Session): Promise<number> {
+  const status = session.volume.close();
+  await session.driver.stop();
+  return status;
+}

@@ -1,0 +1,142 @@
+/**
+ * Reading and writing without the page cache: through frames that are borrowed for the transfer. Large transfers have several
+ * requests in flight, so that the daemon copies one piece while we copy another.
+ *
+ * @module
+ */
+
+import type { Status } from "../../sys/errno.ts";
+import { WRITE_OUT } from "../../wire/fuse.ts";
+import { beginRead, beginWrite, type Handle, written } from "../client/files.ts";
+import type { FuseRequest } from "../client/fuse_request.ts";
+import { FRAME_SIZE, type PageCache } from "./page_cache.ts";
+
+/** Frames of one request and requests in flight: 3 x 256 KiB stay in the processor's caches, more are slower. */
+const FRAMES_PER_PIECE = 4;
+const PIECES_IN_FLIGHT = 3;
+
+/** A part of a transfer on its way. */
+interface Piece {
+  readonly request: FuseRequest;
+  readonly frames: readonly number[];
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Reads up to `into.length` bytes at `offset`: the count, 0 at the end of the file, or a negative errno. */
+export function readDirect(
+  cache: PageCache,
+  nodeid: number,
+  handle: Handle,
+  offset: number,
+  into: Uint8Array,
+): number {
+  return transfer(cache, cache.client.agreement.readSizeMax, into.length, {
+    send(piece, frames, size) {
+      const { client } = cache;
+      const request = beginRead(client, nodeid, handle, offset + piece, size, null);
+      frames.forEach((frame, i) => {
+        request.addRoom(frame, Math.min(FRAME_SIZE, size - i * FRAME_SIZE));
+      });
+      return request;
+    },
+    receive(piece) {
+      const size = Math.min(piece.request.replySize, piece.size);
+      for (let at = 0; at < size; at += FRAME_SIZE) {
+        const frame = piece.frames[at / FRAME_SIZE]!;
+        const count = Math.min(FRAME_SIZE, size - at);
+        into.set(cache.bytes.u8.subarray(frame, frame + count), piece.offset + at);
+      }
+      return size;
+    },
+  });
+}
+
+/** Writes `from` at `offset`: the count, less if the daemon wrote less or failed on the way; or a negative errno. */
+export function writeDirect(
+  cache: PageCache,
+  nodeid: number,
+  handle: Handle,
+  offset: number,
+  from: Uint8Array,
+): number {
+  return transfer(cache, cache.client.agreement.writeSizeMax, from.length, {
+    send(piece, frames, size) {
+      const { client } = cache;
+      const request = beginWrite(client, nodeid, handle, offset + piece, size, 0, null);
+      frames.forEach((frame, i) => {
+        const at = piece + i * FRAME_SIZE;
+        const count = Math.min(FRAME_SIZE, size - i * FRAME_SIZE);
+        cache.bytes.u8.set(from.subarray(at, at + count), frame);
+        request.addData(frame, count);
+      });
+      request.expect(WRITE_OUT.SIZE);
+      return request;
+    },
+    receive: (piece) => written(piece.request, piece.size),
+  });
+}
+
+interface Direction {
+  /** Makes the request of a piece. */
+  send(offset: number, frames: readonly number[], size: number): FuseRequest;
+  /** Takes a successful reply: how many bytes of the piece were transferred, or a negative errno. */
+  receive(piece: Piece): number;
+}
+
+/** Transfers `length` bytes in pieces. The first that fails or falls short ends it. */
+function transfer(
+  cache: PageCache,
+  sizeMax: number,
+  length: number,
+  direction: Direction,
+): number {
+  const { client } = cache;
+  const pieceMax = Math.min(FRAMES_PER_PIECE * FRAME_SIZE, sizeMax);
+  const pieces: Piece[] = [];
+  let sent = 0;
+  let done = 0;
+  let failure: Status = 0;
+  let ended = false;
+  while (pieces.length > 0 || (sent < length && !ended)) {
+    while (sent < length && !ended && pieces.length < PIECES_IN_FLIGHT) {
+      const size = Math.min(pieceMax, length - sent);
+      const frames = borrow(cache, Math.ceil(size / FRAME_SIZE));
+      if (typeof frames === "number") {
+        failure = frames;
+        ended = true;
+        break;
+      }
+      const request = direction.send(sent, frames, size);
+      pieces.push({ request, frames, offset: sent, size });
+      client.post(request);
+      client.driver.publish();
+      sent += size;
+    }
+    const piece = pieces.shift();
+    if (piece === undefined) break;
+    const status = client.wait(piece.request);
+    const count = status < 0 ? status : direction.receive(piece);
+    client.end(piece.request);
+    for (const frame of piece.frames) cache.giveFrame(frame);
+    // What comes behind a gap does not count.
+    if (ended) continue;
+    if (count < 0) failure = count;
+    else done += count;
+    if (count < piece.size) ended = true;
+  }
+  return done > 0 ? done : failure;
+}
+
+function borrow(cache: PageCache, count: number): number[] | Status {
+  const frames: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const frame = cache.takeFrame();
+    if (frame < 0) {
+      for (const taken of frames) cache.giveFrame(taken);
+      return frame;
+    }
+    frames.push(frame);
+  }
+  return frames;
+}
