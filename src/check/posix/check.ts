@@ -23,6 +23,8 @@ export const NEEDS = [
   "seek-data",
   "shared-mmap",
   "execve",
+  "procfs",
+  "fifo-io",
   "old-times",
 ] as const;
 

@@ -99,9 +99,8 @@ export class FuseRequest {
     this.#argsSize += bytes.length;
   }
 
-  /** Appends zeros up to a multiple of 8. Returns where the next byte will be, from the start of the arguments. */
-  pad(): number {
-    while (this.#argsSize % 8 !== 0) this.bytes.u8[this.args + this.#argsSize++] = 0;
+  /** Bytes of arguments so far: where the next will be. */
+  get argsSize(): number {
     return this.#argsSize;
   }
 

@@ -149,7 +149,7 @@ function addGroup(client: FuseClient, request: FuseRequest, place: NewName): voi
   const { caller, agreement } = client;
   if (!hasFlag(agreement.flags2, FUSE2_CREATE_SUPP_GROUP)) return;
   if (caller.gid === place.groupId || !caller.groups.includes(place.groupId)) return;
-  const at = request.pad();
+  const at = request.argsSize;
   const size = EXT_HEADER.SIZE + SUPP_GROUPS.SIZE + 4;
   request.putBytes(new Uint8Array(size));
   request.setU32(at + EXT_HEADER.SIZE_, size);

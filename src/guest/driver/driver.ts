@@ -74,6 +74,7 @@ export class Driver {
   readonly #queues: readonly Queue[];
   readonly #waitSet = new WaitSet();
   readonly #pollMs: number;
+  readonly #channelFd: number;
   #nextQueue = 0;
   #failing: Status = 0;
   #stopped = false;
@@ -83,6 +84,7 @@ export class Driver {
     this.bytes = frontend.memory.bytes;
     this.#queues = queues;
     this.#pollMs = pollMicroseconds / 1000;
+    this.#channelFd = frontend.backendChannel?.fd ?? -1;
   }
 
   /** Starts the queues. */
@@ -108,7 +110,7 @@ export class Driver {
     const driver = new Driver(frontend, queues, options.pollMicroseconds);
     for (const call of calls) driver.watch(call);
     driver.watch(frontend.socketFd);
-    if (frontend.backendChannel !== null) driver.watch(frontend.backendChannel.fd);
+    if (driver.#channelFd >= 0) driver.watch(driver.#channelFd);
     return driver;
   }
 
@@ -279,9 +281,8 @@ export class Driver {
   }
 
   #look(fd: number, event: number): void {
-    const { backendChannel, socketFd } = this.frontend;
-    if (backendChannel !== null && fd === backendChannel.fd) backendChannel.serve();
-    if (fd !== socketFd) return;
+    if (fd === this.#channelFd) this.frontend.backendChannel!.serve();
+    if (fd !== this.frontend.socketFd) return;
     if ((this.#waitSet.readyEvents(event) & (EPOLLHUP | EPOLLERR)) !== 0) {
       // What it had answered before it went is still there.
       this.reap();

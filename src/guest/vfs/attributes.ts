@@ -23,6 +23,8 @@ export function change(
   handle: Handle | null,
   wanted: AttrChange,
 ): Status {
+  // What is changed here comes after what has been written.
+  if (inode.data?.dirty === true) inode.data.writeBack();
   const { client, attrReply } = volume;
   const status = setattr(client, inode.nodeid, handle, wanted, attrReply);
   if (status < 0) {
@@ -75,6 +77,7 @@ export function chown(
   }
   const mode = cleared === bits ? {} : { mode: inode.type | cleared };
   if (Object.keys(ids).length === 0 && cleared === bits) {
+    if (inode.isSymlink) return 0;
     // chown(-1, -1) still moves ctime on: a change of the mode to what it is does, too.
     return change(volume, inode, null, { mode: inode.type | bits });
   }

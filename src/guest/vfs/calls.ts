@@ -7,11 +7,14 @@
 
 import { EBADF, EINVAL, ENOENT, ENOTDIR, EPERM, ERANGE, type Status } from "../../sys/errno.ts";
 import {
+  __O_TMPFILE,
+  AT_EMPTY_PATH,
   AT_FDCWD,
   AT_REMOVEDIR,
   AT_SYMLINK_FOLLOW,
   AT_SYMLINK_NOFOLLOW,
   O_ACCMODE,
+  O_EXCL,
   O_PATH,
   O_RDONLY,
   S_IFIFO,
@@ -102,8 +105,10 @@ export class GuestCalls {
   }
 
   linkat(fromFd: number, from: Path, toFd: number, to: Path, flags: number): Status {
-    if ((flags & ~AT_SYMLINK_FOLLOW) !== 0) return -EINVAL;
-    const source = this.#inode(fromFd, from, (flags & AT_SYMLINK_FOLLOW) !== 0);
+    if ((flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) !== 0) return -EINVAL;
+    const source = (flags & AT_EMPTY_PATH) !== 0 && from.length === 0
+      ? this.#linkable(fromFd)
+      : this.#inode(fromFd, from, (flags & AT_SYMLINK_FOLLOW) !== 0);
     if (typeof source === "number") return source;
     return this.#holding(source, () =>
       this.#onPlace(toFd, to, false, (place) => {
@@ -454,10 +459,24 @@ export class GuestCalls {
     return typeof inode === "number" ? inode : act(inode);
   }
 
+  /** Files that were opened with O_PATH can be looked at and walked from, and nothing else. */
   #onFile(fd: number, act: (file: OpenFile) => number): number {
     this.#begin();
     const file = this.descriptors.get(fd);
-    return file === null ? -EBADF : act(file);
+    return file === null || (file.flags & O_PATH) !== 0 ? -EBADF : act(file);
+  }
+
+  /** The file that AT_EMPTY_PATH names, if it may get another name: it still has one, or it is an O_TMPFILE without O_EXCL. */
+  #linkable(fd: number): Inode | Status {
+    this.#begin();
+    const file = this.descriptors.get(fd);
+    if (file === null) return -EBADF;
+    // CAP_DAC_READ_SEARCH (linkat(2)).
+    if (!this.process.isRoot) return -ENOENT;
+    const status = this.volume.refresh(file.inode, false, file.handle);
+    if (status < 0) return status;
+    const unnamed = (file.flags & __O_TMPFILE) !== 0 && (file.flags & O_EXCL) === 0;
+    return file.inode.attr.nlink === 0 && !unnamed ? -ENOENT : file.inode;
   }
 
   #onTarget(target: Path | number, follow: boolean, act: (inode: Inode) => number): number {

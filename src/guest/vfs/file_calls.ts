@@ -78,7 +78,7 @@ export function pwrite(
   let at = offset;
   if ((file.flags & O_APPEND) !== 0) {
     // Others may have appended: where the end is now, the daemon knows.
-    const status = volume.refresh(inode, !data.ownsAttributes || !data.dirty, file.handle);
+    const status = volume.refresh(inode, !data.dirty, file.handle);
     if (status < 0) return status;
     at = inode.attr.size;
   }

@@ -80,11 +80,6 @@ export class FileData {
     return false;
   }
 
-  /** Whether size and mtime are ours to tell, whatever the daemon says of them. */
-  get ownsAttributes(): boolean {
-    return this.#writeback && this.#writers.length > 0;
-  }
-
   /** After OPEN or CREATE. */
   opened(file: OpenFile): void {
     if ((file.flags & O_ACCMODE) !== O_RDONLY) this.#writers.push(file);

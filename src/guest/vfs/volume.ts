@@ -101,14 +101,16 @@ export class Volume {
   setAttributes(inode: Inode, attr: Attr, validMs: number): void {
     const { data } = inode;
     const { size, mtime, mtimeNsec, ctime, ctimeNsec } = inode.attr;
-    const owned = data !== null && (data.ownsAttributes || data.dirty);
+    const owned = data !== null && data.dirty;
     const changed = size !== attr.size || mtime !== attr.mtime || mtimeNsec !== attr.mtimeNsec;
     inode.attr.assign(attr);
     inode.attrValidUntil = this.#until(validMs);
     if (data === null) return;
     if (owned) {
-      // fuse.h: FUSE_WRITEBACK_CACHE: the guest knows better.
-      Object.assign(inode.attr, { size, mtime, mtimeNsec, ctime, ctimeNsec });
+      // fuse.h: FUSE_WRITEBACK_CACHE: the guest knows better, except of a later change of the inode itself.
+      Object.assign(inode.attr, { size, mtime, mtimeNsec });
+      const isLater = attr.ctime > ctime || (attr.ctime === ctime && attr.ctimeNsec > ctimeNsec);
+      if (!isLater) Object.assign(inode.attr, { ctime, ctimeNsec });
     } else if (changed && !inode.ownChange) {
       const autoInvalidate = hasFlag(this.client.agreement.flags, FUSE_AUTO_INVAL_DATA);
       if (size !== attr.size) data.truncated(Math.min(size, attr.size));

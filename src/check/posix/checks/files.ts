@@ -187,7 +187,7 @@ function unlinked(add: Add): void {
     const fd = t.open(t.file("x"), O.RDWR);
     t.ok(sys.unlink(t.path("x")), "unlink");
     t.equal(t.content(`/proc/self/fd/${fd}`), "content", "content");
-  });
+  }, "procfs");
   add("unlinked: its directory may go too", (t) => {
     t.directory("d");
     const fd = t.open(t.file("d/x"), O.RDWR);

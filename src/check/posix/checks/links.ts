@@ -102,7 +102,7 @@ function unlinking(add: Add): void {
     const from = `/proc/self/fd/${fd}`;
     t.ok(sys.linkat(AT.FDCWD, from, AT.FDCWD, t.path("y"), AT.SYMLINK_FOLLOW), "linkat");
     t.equal(t.lstat(t.path("y")).nlink, 2, "link count");
-  });
+  }, "procfs");
   add("link: ENOENT for an unlinked open file", (t) => {
     const fd = t.open(t.file("x"), O.RDWR);
     t.ok(sys.unlink(t.path("x")), "unlink");

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Add } from "../check.ts";
+import type { Add, Need } from "../check.ts";
 import { AT, type ErrnoName, O, S } from "../linux_constants.ts";
 import { ALICE, type Kind, KINDS, type Scope } from "../scope.ts";
 import { sys } from "../system_calls.ts";
@@ -56,19 +56,24 @@ function matrix(add: Add): void {
     for (const kind of KINDS) {
       const errno = errors[kind];
       if (skipsDevice(kind, errno, flags)) continue;
-      add(`open ${name}: ${errno ?? "works"} on a ${kind}`, (t) => {
-        t.make(kind, t.path("x"));
-        if (kind === "symlink" && (flags & O.EXCL) === 0) {
-          t.ok(sys.unlink(t.path("x")), "unlink");
-          t.file("target");
-          t.ok(sys.symlink("target", t.path("x")), "symlink");
-        }
-        t.times([[t.dir, ""]], () => {
-          const result = opened(sys.open(t.path("x"), flags, 0o644));
-          if (errno === undefined) t.ok(result, "open");
-          else t.errno(result, errno, "open");
-        });
-      }, ...needsOf(kind));
+      add(
+        `open ${name}: ${errno ?? "works"} on a ${kind}`,
+        (t) => {
+          t.make(kind, t.path("x"));
+          if (kind === "symlink" && (flags & O.EXCL) === 0) {
+            t.ok(sys.unlink(t.path("x")), "unlink");
+            t.file("target");
+            t.ok(sys.symlink("target", t.path("x")), "symlink");
+          }
+          t.times([[t.dir, ""]], () => {
+            const result = opened(sys.open(t.path("x"), flags, 0o644));
+            if (errno === undefined) t.ok(result, "open");
+            else t.errno(result, errno, "open");
+          });
+        },
+        ...needsOf(kind),
+        ...(kind === "fifo" && errno === undefined ? FIFO_IO : []),
+      );
     }
   }
   for (const kind of ["block", "char"] as const) {
@@ -99,6 +104,9 @@ function matrix(add: Add): void {
     );
   }
 }
+
+/** What opening a FIFO takes. */
+const FIFO_IO: readonly Need[] = ["fifo-io"];
 
 function creation(add: Add): void {
   add("open O_CREAT: makes the target of a dangling symbolic link", (t) => {
@@ -156,7 +164,7 @@ function creation(add: Add): void {
     t.equal(t.text(sys.read(reader, 20)), "through", "read");
     t.equal(t.lstat(t.path("x")).size, 0, "size");
     t.errno(sys.lseek(reader, 0, 0), "ESPIPE", "lseek");
-  });
+  }, "fifo-io");
   add("open O_PATH: stat and openat, but no read", (t) => {
     const fd = t.open(t.directory("d"), O.PATH);
     t.file("d/x");
@@ -230,14 +238,19 @@ function nameless(add: Add): void {
     });
     t.equal(t.names(t.dir).length, 0, "names");
   }, "tmpfile");
-  add("O_TMPFILE: linkat gives it a name", (t) => {
-    const fd = make(t);
-    t.ok(sys.write(fd, "text"), "write");
-    const from = `/proc/self/fd/${fd}`;
-    t.ok(sys.linkat(AT.FDCWD, from, AT.FDCWD, t.path("x"), AT.SYMLINK_FOLLOW), "linkat");
-    t.equal(t.content(t.path("x")), "text", "content");
-    t.equal(t.fstat(fd).nlink, 1, "link count");
-  }, "tmpfile");
+  add(
+    "O_TMPFILE: linkat gives it a name",
+    (t) => {
+      const fd = make(t);
+      t.ok(sys.write(fd, "text"), "write");
+      const from = `/proc/self/fd/${fd}`;
+      t.ok(sys.linkat(AT.FDCWD, from, AT.FDCWD, t.path("x"), AT.SYMLINK_FOLLOW), "linkat");
+      t.equal(t.content(t.path("x")), "text", "content");
+      t.equal(t.fstat(fd).nlink, 1, "link count");
+    },
+    "tmpfile",
+    "procfs",
+  );
   add(
     "O_TMPFILE: linkat with AT_EMPTY_PATH",
     (t) => {
