@@ -57,6 +57,10 @@ async function runCommand(
   switch (name) {
     case "serve":
       return await (await import("./serve.ts")).runServe(args);
+    case "guest":
+      return await (await import("./guest.ts")).runGuest(args);
+    case "check":
+      return await (await import("./check.ts")).runCheck(args);
     case "demo":
       return await (await import("./demo.ts")).runDemo(args);
   }

@@ -1,0 +1,100 @@
+/**
+ * What a guest tells of files, in the shape of Deno.FileInfo and Deno.DirEntry.
+ *
+ * @module
+ */
+
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } from "../wire/linux.ts";
+import type { DirectoryEntry } from "./vfs/directory_stream.ts";
+import type { Stat } from "./vfs/stat.ts";
+
+/** Attributes of a file. Times have milliseconds as dates, and nanoseconds since 1970 beside them. */
+export interface GuestFileInfo {
+  readonly isFile: boolean;
+  readonly isDirectory: boolean;
+  readonly isSymlink: boolean;
+  readonly isBlockDevice: boolean;
+  readonly isCharDevice: boolean;
+  readonly isFifo: boolean;
+  readonly isSocket: boolean;
+  /** In bytes. */
+  readonly size: number;
+  readonly mtime: Date;
+  readonly atime: Date;
+  readonly ctime: Date;
+  readonly mtimeNs: bigint;
+  readonly atimeNs: bigint;
+  readonly ctimeNs: bigint;
+  readonly ino: bigint;
+  /** Type and permission bits. */
+  readonly mode: number;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Of a device: its numbers. */
+  readonly rdev: { readonly major: number; readonly minor: number };
+  readonly blksize: number;
+  /** In units of 512 bytes. */
+  readonly blocks: number;
+}
+
+/** One name in a directory. */
+export interface GuestDirEntry {
+  /** Decoded as UTF-8, with U+FFFD where it is none. */
+  readonly name: string;
+  /** The name as it is. */
+  readonly nameBytes: Uint8Array;
+  readonly isFile: boolean;
+  readonly isDirectory: boolean;
+  readonly isSymlink: boolean;
+  readonly ino: bigint;
+}
+
+const decoder = new TextDecoder();
+
+/** The attributes as a {@linkcode GuestFileInfo}. */
+export function fileInfo(stat: Stat): GuestFileInfo {
+  return {
+    isFile: stat.type === S_IFREG,
+    isDirectory: stat.type === S_IFDIR,
+    isSymlink: stat.type === S_IFLNK,
+    isBlockDevice: stat.type === S_IFBLK,
+    isCharDevice: stat.type === S_IFCHR,
+    isFifo: stat.type === S_IFIFO,
+    isSocket: stat.type === S_IFSOCK,
+    size: stat.size,
+    mtime: date(stat.mtime),
+    atime: date(stat.atime),
+    ctime: date(stat.ctime),
+    mtimeNs: stat.mtime,
+    atimeNs: stat.atime,
+    ctimeNs: stat.ctime,
+    ino: stat.ino,
+    mode: stat.mode,
+    nlink: stat.nlink,
+    uid: stat.uid,
+    gid: stat.gid,
+    rdev: { major: stat.rdevMajor, minor: stat.rdevMinor },
+    blksize: stat.blksize,
+    blocks: stat.blocks,
+  };
+}
+
+/** The entry as a {@linkcode GuestDirEntry}, or null for "." and "..". */
+export function dirEntry(entry: DirectoryEntry): GuestDirEntry | null {
+  const name = decoder.decode(entry.name);
+  if (name === "." || name === "..") return null;
+  const type = entry.type << 12;
+  return {
+    name,
+    nameBytes: entry.name,
+    isFile: type === S_IFREG,
+    isDirectory: type === S_IFDIR,
+    isSymlink: type === S_IFLNK,
+    ino: BigInt(entry.ino),
+  };
+}
+
+function date(nanoseconds: bigint): Date {
+  return new Date(Number(nanoseconds / 1_000_000n));
+}
