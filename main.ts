@@ -6,10 +6,12 @@
  */
 
 import { dispatch } from "./src/cli/dispatch.ts";
+import { MOUNT_WORKER_NAME } from "./src/mount/worker_url.ts";
 
 if (import.meta.main) {
   Deno.exit(await dispatch(Deno.args));
 } else if ("WorkerGlobalScope" in globalThis) {
-  // In the single executable this module is all there is: a queue's Worker starts here, too.
-  await import("./src/device/queue_worker.ts");
+  // In the single executable this module is all there is: every Worker starts here, and goes by its name.
+  if (globalThis.name === MOUNT_WORKER_NAME) await import("./src/mount/mount_worker.ts");
+  else await import("./src/device/queue_worker.ts");
 }

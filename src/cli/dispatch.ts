@@ -57,6 +57,8 @@ async function runCommand(
   switch (name) {
     case "serve":
       return await (await import("./serve.ts")).runServe(args);
+    case "mount":
+      return await (await import("./mount.ts")).runMount(args);
     case "guest":
       return await (await import("./guest.ts")).runGuest(args);
     case "check":

@@ -73,6 +73,7 @@ export class Driver {
   /** The hiprio queue, then the request queues. */
   readonly #queues: readonly Queue[];
   readonly #waitSet = new WaitSet();
+  readonly #onReady = new Map<number, () => void>();
   readonly #pollMs: number;
   readonly #channelFd: number;
   #nextQueue = 0;
@@ -128,8 +129,9 @@ export class Driver {
     return count;
   }
 
-  /** Adds a descriptor to what {@linkcode Driver.sleep} wakes up for. */
-  watch(fd: number): void {
+  /** Adds a descriptor to what {@linkcode Driver.sleep} wakes up for; `onReady` is called then, once for each new event. */
+  watch(fd: number, onReady?: () => void): void {
+    if (onReady !== undefined) this.#onReady.set(fd, onReady);
     const result = this.#waitSet.add(fd);
     assert(result === 0, "an open descriptor of ours can be waited for");
   }
@@ -281,6 +283,7 @@ export class Driver {
   }
 
   #look(fd: number, event: number): void {
+    this.#onReady.get(fd)?.();
     if (fd === this.#channelFd) this.frontend.backendChannel!.serve();
     if (fd !== this.frontend.socketFd) return;
     if ((this.#waitSet.readyEvents(event) & (EPOLLHUP | EPOLLERR)) !== 0) {
