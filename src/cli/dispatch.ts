@@ -61,6 +61,8 @@ async function runCommand(
       return await (await import("./mount.ts")).runMount(args);
     case "guest":
       return await (await import("./guest.ts")).runGuest(args);
+    case "bench":
+      return await (await import("./bench.ts")).runBench(args);
     case "check":
       return await (await import("./check.ts")).runCheck(args);
     case "demo":

@@ -8,13 +8,14 @@
 import { PROGRAM_NAME, VERSION } from "../version.ts";
 
 /** The commands. */
-export type CommandName = "serve" | "mount" | "guest" | "check" | "demo";
+export type CommandName = "serve" | "mount" | "guest" | "bench" | "check" | "demo";
 
 /** The commands with a line each, in the order of the help. */
 export const COMMANDS: Readonly<Record<CommandName, string>> = {
   serve: "Serve a directory to virtual machines (the daemon)",
   mount: "Mount what a daemon serves on this host, through /dev/fuse",
   guest: "Use what a daemon serves from the shell: ls, cat, put, get, ...",
+  bench: "Measure daemons, several in turn: latency, throughput, small files",
   check: "Hold a daemon to the rules: check posix",
   demo: "Show it at work: a directory served, mounted and used, then the lines for your own VM",
 };

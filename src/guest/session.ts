@@ -51,8 +51,15 @@ export interface Session {
   readonly volume: Volume;
 }
 
-/** Connects to a daemon. Throws a {@linkcode DaemonError} with the reason where that fails. */
-export async function openSession(options: SessionOptions, caller: Caller): Promise<Session> {
+/**
+ * Connects to a daemon, with `spareMemory` bytes of guest memory for the caller's own use. Throws a {@linkcode DaemonError} with the
+ * reason where that fails.
+ */
+export async function openSession(
+  options: SessionOptions,
+  caller: Caller,
+  spareMemory = 0,
+): Promise<Session> {
   const pageCacheSize = options.pageCacheSize ?? 64 * MIB;
   const driverOptions = {
     queueCount: options.queueCount ?? 1,
@@ -64,7 +71,8 @@ export async function openSession(options: SessionOptions, caller: Caller): Prom
   const timeoutMs = options.timeoutMs ?? 60_000;
   const frontend = await Frontend.connect({
     socketPath: options.socketPath,
-    memorySize: driverMemorySize(driverOptions) + PageCache.memorySize(pageCacheSize) + MIB,
+    memorySize: driverMemorySize(driverOptions) + PageCache.memorySize(pageCacheSize) +
+      spareMemory + MIB,
     timeoutMs: timeoutMs > 0 ? Math.min(timeoutMs, HANDSHAKE_MS) : HANDSHAKE_MS,
   });
   let driver: Driver;

@@ -85,6 +85,8 @@ export class Bridge {
     const slot = this.#driver.acquire();
     if (slot === null || this.#driver.dead !== null) return;
     this.#writeHeader(slot, Opcode.DESTROY, IN_HEADER.SIZE);
+    // The kernel's requests are all answered, so any number will do; but the C daemon aborts at 0.
+    slot.bytes.view.setUint32(slot.request + IN_HEADER.UNIQUE, 2, true);
     slot.addReadable(slot.request, IN_HEADER.SIZE);
     slot.addWritable(slot.reply, OUT_HEADER.SIZE);
     this.#driver.add(slot);
