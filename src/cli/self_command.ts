@@ -7,7 +7,8 @@
 /** The program and the arguments that come before those of the new copy. */
 export function selfCommand(): { program: string; args: readonly string[] } {
   const program = Deno.execPath();
-  // The one executable carries its code inside, so the executable alone is the program.
-  const carried = Deno.build.standalone || Deno.mainModule.startsWith("file:///proc/");
-  return carried ? { program, args: [] } : { program, args: ["run", "-A", Deno.mainModule] };
+  // In the one executable all modules are one file, and the executable alone is the program.
+  if (!import.meta.url.endsWith("/cli/self_command.ts")) return { program, args: [] };
+  const main = new URL("../../main.ts", import.meta.url).href;
+  return { program, args: ["run", "-A", main] };
 }

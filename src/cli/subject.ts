@@ -112,7 +112,8 @@ function otherDaemon(command: string, socketPath: string, temporary: string): St
   Deno.chmodSync(directory, 0o755);
   const line = command.replaceAll("{socket}", socketPath).replaceAll("{dir}", directory);
   const words = command.trim().split(/\s+/);
-  const name = words.find((word) => word.includes("/"))?.split("/").at(-1) ?? words[0]!;
+  const program = words.find((word) => word.includes("virtiofs")) ?? words[0]!;
+  const name = program.split("/").at(-1)!;
   // A shell of its own reads quotes and variables; exec leaves the daemon as our child.
   return { program: "/bin/sh", args: ["-c", `exec ${line}`], name, directory };
 }

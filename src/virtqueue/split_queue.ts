@@ -208,13 +208,18 @@ export class SplitQueue {
     this.#nextUsed = wrap16(this.#nextUsed + 1);
   }
 
-  /** Shows all staged buffers to the driver. True if it wants to be notified of them. */
+  /** Shows all staged buffers to a driver that looks by itself. Whether it wants to be notified is asked by {@linkcode publish}. */
+  show(): void {
+    // Atomics.store: orders the used entries, and the replies they point to, before the index; and, being a full
+    // barrier, the index before the read of used_event or flags in publish() (virtio 1.3, 2.7.13).
+    Atomics.store(this.#used16, USED.IDX / 2, this.#nextUsed);
+  }
+
+  /** Shows all staged buffers to the driver. True if it wants to be notified of them, or of others shown since it was last asked. */
   publish(): boolean {
     const before = this.#notifiedUsed;
     if (before === this.#nextUsed) return false;
-    // Atomics.store: orders the used entries, and the replies they point to, before the index; and, being a full
-    // barrier, the index before the read of used_event or flags below (virtio 1.3, 2.7.13).
-    Atomics.store(this.#used16, USED.IDX / 2, this.#nextUsed);
+    this.show();
     this.#notifiedUsed = this.#nextUsed;
     if (!this.#eventIdx) {
       return (Atomics.load(this.#avail, AVAIL.FLAGS / 2) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0;

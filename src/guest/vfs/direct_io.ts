@@ -12,7 +12,7 @@ import type { FuseRequest } from "../client/fuse_request.ts";
 import { FRAME_SIZE, type PageCache } from "./page_cache.ts";
 
 /** Frames of one request and requests in flight: 3 x 256 KiB stay in the processor's caches, more are slower. */
-const FRAMES_PER_PIECE = 4;
+const FRAMES_PER_PIECE = 16;
 const PIECES_IN_FLIGHT = 3;
 
 /** A part of a transfer on its way. */
@@ -35,18 +35,14 @@ export function readDirect(
     send(piece, frames, size) {
       const { client } = cache;
       const request = beginRead(client, nodeid, handle, offset + piece, size, null);
-      frames.forEach((frame, i) => {
-        request.addRoom(frame, Math.min(FRAME_SIZE, size - i * FRAME_SIZE));
-      });
+      eachRun(frames, size, (frame, _at, length) => request.addRoom(frame, length));
       return request;
     },
     receive(piece) {
       const size = Math.min(piece.request.replySize, piece.size);
-      for (let at = 0; at < size; at += FRAME_SIZE) {
-        const frame = piece.frames[at / FRAME_SIZE]!;
-        const count = Math.min(FRAME_SIZE, size - at);
-        into.set(cache.bytes.u8.subarray(frame, frame + count), piece.offset + at);
-      }
+      eachRun(piece.frames, size, (frame, at, length) => {
+        into.set(cache.bytes.u8.subarray(frame, frame + length), piece.offset + at);
+      });
       return size;
     },
   });
@@ -64,11 +60,9 @@ export function writeDirect(
     send(piece, frames, size) {
       const { client } = cache;
       const request = beginWrite(client, nodeid, handle, offset + piece, size, 0, null);
-      frames.forEach((frame, i) => {
-        const at = piece + i * FRAME_SIZE;
-        const count = Math.min(FRAME_SIZE, size - i * FRAME_SIZE);
-        cache.bytes.u8.set(from.subarray(at, at + count), frame);
-        request.addData(frame, count);
+      eachRun(frames, size, (frame, at, length) => {
+        cache.bytes.u8.set(from.subarray(piece + at, piece + at + length), frame);
+        request.addData(frame, length);
       });
       request.expect(WRITE_OUT.SIZE);
       return request;
@@ -118,7 +112,7 @@ function transfer(
     const status = client.wait(piece.request);
     const count = status < 0 ? status : direction.receive(piece);
     client.end(piece.request);
-    for (const frame of piece.frames) cache.giveFrame(frame);
+    giveBack(cache, piece.frames);
     // What comes behind a gap does not count.
     if (ended) continue;
     if (count < 0) failure = count;
@@ -128,15 +122,34 @@ function transfer(
   return done > 0 ? done : failure;
 }
 
+/** Calls `act` for each piece of memory that `size` bytes in frames lie in: frames in sequence are one, and one copy. */
+function eachRun(
+  frames: readonly number[],
+  size: number,
+  act: (frame: number, at: number, length: number) => void,
+): void {
+  for (let i = 0; i * FRAME_SIZE < size;) {
+    let end = i + 1;
+    while (end < frames.length && frames[end] === frames[end - 1]! + FRAME_SIZE) end++;
+    act(frames[i]!, i * FRAME_SIZE, Math.min(end * FRAME_SIZE, size) - i * FRAME_SIZE);
+    i = end;
+  }
+}
+
 function borrow(cache: PageCache, count: number): number[] | Status {
   const frames: number[] = [];
   for (let i = 0; i < count; i++) {
     const frame = cache.takeFrame();
     if (frame < 0) {
-      for (const taken of frames) cache.giveFrame(taken);
+      giveBack(cache, frames);
       return frame;
     }
     frames.push(frame);
   }
   return frames;
+}
+
+/** Backwards: the free list is a stack, and the frames are to come back in their order. */
+function giveBack(cache: PageCache, frames: readonly number[]): void {
+  for (let i = frames.length - 1; i >= 0; i--) cache.giveFrame(frames[i]!);
 }

@@ -36,8 +36,8 @@ import {
 } from "./page_cache.ts";
 
 /** Read-ahead: how far beyond what was asked for, and how much in one request. */
-const READ_AHEAD_SIZE = 2 * 1024 * 1024;
-const READ_PIECE_SIZE = 512 * 1024;
+const READ_AHEAD_SIZE = 4 * 1024 * 1024;
+const READ_PIECE_SIZE = 1024 * 1024;
 /** Pieces of one request beside headers: blocks of a piece that is not aligned to them. */
 const BLOCKS_PER_REQUEST_MAX = 32;
 
@@ -113,14 +113,17 @@ export class FileData {
       const block = this.#readable(file, at, left);
       if (typeof block === "number") return done > 0 ? done : block;
       // The size may have turned out smaller than it was known to be.
-      const inBlock = at - block.index * FRAME_SIZE;
-      const size = Math.min(left, this.#inode.attr.size - at, FRAME_SIZE - inBlock);
+      const size = this.#contiguous(block, at, Math.min(left, this.#inode.attr.size - at));
       if (size <= 0) break;
-      const from = block.frame + inBlock;
-      into.set(bytes.u8.subarray(from, from + this.#validSize(block, inBlock, size)), done);
-      done += this.#validSize(block, inBlock, size);
+      const from = block.frame + at - block.index * FRAME_SIZE;
+      into.set(bytes.u8.subarray(from, from + size), done);
+      done += size;
     }
+    const wasSequential = file.readAheadFrom === offset;
     file.readAheadFrom = offset + done;
+    if (wasSequential && this.#inode.attr.size > this.#cache.frameCount * FRAME_SIZE) {
+      this.#dropBehind(offset, offset + done);
+    }
     return done;
   }
 
@@ -226,14 +229,46 @@ export class FileData {
     this.#cache.dropBlock(block);
   }
 
-  /** How many of `size` bytes at `inBlock` lie in valid pages without a gap. */
-  #validSize(block: Block, inBlock: number, size: number): number {
-    let end = inBlock;
-    while (end < inBlock + size) {
-      if ((block.valid & (1 << Math.floor(end / PAGE_SIZE))) === 0) break;
-      end = (Math.floor(end / PAGE_SIZE) + 1) * PAGE_SIZE;
+  /**
+   * A file that is read from end to end and finds no room in the cache would only push out everything else. Its frames are used
+   * again at once, while they are in the processor's caches: 2.5 times as fast as going through all frames in turn.
+   */
+  #dropBehind(from: number, to: number): void {
+    // Backwards: the free list is a stack, and the frames are to come back in their order.
+    for (let i = Math.floor(to / FRAME_SIZE) - 1; i >= Math.floor(from / FRAME_SIZE); i--) {
+      const block = this.#blocks.get(i);
+      if (block !== undefined && block.idle) this.forget(block);
     }
-    return Math.min(end - inBlock, size);
+  }
+
+  /**
+   * How many of `size` bytes at `offset` lie in valid pages and in one piece of memory, over as many blocks as that is so: one copy of
+   * 1 MiB is twice as fast as 16 of 64 KiB (17 and 8 GB/s), and blocks that were read in sequence have their frames in sequence.
+   */
+  #contiguous(first: Block, offset: number, size: number): number {
+    const end = offset + size;
+    let at = offset;
+    for (let block = first; at < end;) {
+      const blockEnd = (block.index + 1) * FRAME_SIZE;
+      at = this.#validEnd(block, at, Math.min(end, blockEnd));
+      if (at < blockEnd) break;
+      const next = this.#blocks.get(block.index + 1);
+      if (next === undefined || next.frame !== block.frame + FRAME_SIZE) break;
+      if (next.valid === 0 || at === end) break;
+      this.#cache.touch(next);
+      block = next;
+    }
+    return Math.min(at, end) - offset;
+  }
+
+  /** Where, from `at` on and up to `end`, valid pages of a block end. */
+  #validEnd(block: Block, at: number, end: number): number {
+    if (block.valid === ALL_PAGES) return end;
+    let page = Math.floor(at / PAGE_SIZE);
+    while (
+      page * PAGE_SIZE < end && (block.valid & (1 << (page % PAGES_PER_FRAME))) !== 0
+    ) page++;
+    return Math.min(page * PAGE_SIZE, end);
   }
 
   /** The block that holds `offset`, its page valid; `wanted` bytes are going to be read from there. */
@@ -289,13 +324,13 @@ export class FileData {
       this.#cache.client.agreement.readSizeMax,
     ) / PAGE_SIZE;
     while (first <= bound) {
-      if (this.#isHere(first)) {
-        first++;
+      const here = this.#pagesHere(first);
+      if (here > 0) {
+        first += here;
         continue;
       }
       // A sequential reader does not ask for every page that it comes closer: whole pieces only, beyond what it needs.
-      let until = first;
-      while (until < bound && until - first + 1 < pieceMax && !this.#isHere(until + 1)) until++;
+      const until = Math.min(this.#missingUntil(first, pieceMax), bound);
       const isWhole = until - first + 1 >= pieceMax || until === Math.ceil(size / PAGE_SIZE) - 1;
       if (first * PAGE_SIZE >= needed && !isWhole) break;
       const status = this.#fill(file, first, until);
@@ -306,10 +341,27 @@ export class FileData {
     return 0;
   }
 
-  #isHere(page: number): boolean {
-    const block = this.#blocks.get(Math.floor(page / PAGES_PER_FRAME));
-    if (block === undefined) return false;
-    return ((block.valid | block.filling) & (1 << (page % PAGES_PER_FRAME))) !== 0;
+  /** How many pages from `page` on, up to the end of its block, are here or on their way. */
+  #pagesHere(page: number): number {
+    const inBlock = page % PAGES_PER_FRAME;
+    const block = this.#blocks.get((page - inBlock) / PAGES_PER_FRAME);
+    if (block === undefined) return 0;
+    const here = (block.valid | block.filling) >>> inBlock;
+    // The position of the lowest bit that is not set.
+    return Math.min(31 - Math.clz32(~here & (here + 1)), PAGES_PER_FRAME - inBlock);
+  }
+
+  /** The last of up to `count` pages from `page` on that are neither here nor on their way. */
+  #missingUntil(page: number, count: number): number {
+    let last = page;
+    while (last - page + 1 < count) {
+      const inBlock = (last + 1) % PAGES_PER_FRAME;
+      const block = this.#blocks.get((last + 1 - inBlock) / PAGES_PER_FRAME);
+      if (block === undefined) last += PAGES_PER_FRAME - inBlock;
+      else if (((block.valid | block.filling) & (1 << inBlock)) === 0) last++;
+      else break;
+    }
+    return Math.min(last, page + count - 1);
   }
 
   /** Sends one READ for pages that are not here; the reply marks them valid. */
