@@ -10,6 +10,7 @@ import { lineBreak, message } from "@optique/core/message";
 import { flag, option } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
 import { DaemonProcess } from "../demo/daemon_process.ts";
+import type { OpcodeTraffic } from "../guest/client/traffic.ts";
 import { runInProcessGuest } from "../demo/in_process_guest.ts";
 import { arrived, makeSample, taskFor } from "../demo/sample.ts";
 import { findUml, runUmlGuest, UML_PACKAGES } from "../demo/uml_guest.ts";
@@ -60,7 +61,7 @@ export async function runDemo(args: readonly string[]): Promise<number> {
     );
     let good = true;
     try {
-      if (guest !== "uml") good = demoProgramGuest(share, socketPath) && good;
+      if (guest !== "uml") good = await demoProgramGuest(share, socketPath) && good;
       if (uml !== null) {
         heading("A real Linux kernel as the guest (User Mode Linux)");
         const task = taskFor("linux");
@@ -85,16 +86,32 @@ export async function runDemo(args: readonly string[]): Promise<number> {
   }
 }
 
-function demoProgramGuest(share: string, socketPath: string): boolean {
+async function demoProgramGuest(share: string, socketPath: string): Promise<boolean> {
   heading("A guest inside this program: vhost-user, virtqueue and FUSE, no virtual machine");
   const task = taskFor("program");
-  let good = false;
   try {
-    good = runInProcessGuest(socketPath, TAG, task, speaker("guest"));
+    const { good, traffic } = await runInProcessGuest(socketPath, TAG, task, speaker("guest"));
+    const verified = verify(good && arrived(share, task), share, task.writeName);
+    heading("What went over the ring");
+    printOut(trafficTable(traffic));
+    return verified;
   } catch (error) {
     speaker("guest")(error instanceof Error ? error.message : String(error));
+    return verify(false, share, task.writeName);
   }
-  return verify(good && arrived(share, task), share, task.writeName);
+}
+
+/** A line per opcode: how many requests, and how long one took from sending to the reply. */
+function trafficTable(traffic: readonly OpcodeTraffic[]): string {
+  const row = (name: string, count: string, errors: string, each: string) =>
+    `  ${name.padEnd(14)}${count.padStart(9)}${errors.padStart(8)}${each.padStart(11)}`;
+  return [
+    row("request", "number", "errors", "µs each"),
+    ...traffic.map(({ name, requests, errors, totalMs }) => {
+      const each = (totalMs * 1000 / requests).toFixed(1);
+      return row(name, `${requests}`, errors === 0 ? "" : `${errors}`, each);
+    }),
+  ].join("\n");
 }
 
 function verify(good: boolean, share: string, name: string): boolean {
@@ -116,9 +133,9 @@ function speaker(who: string): (line: string) => void {
 
 function printVmLines(): void {
   printOut(`
-Your own virtual machine:
+Your own virtual machine (disk.qcow2 is its disk):
   virtiofsd-ts serve --shared-dir DIR --socket-path /tmp/share.sock
-  qemu-system-x86_64 -m 1G … \\
+  qemu-system-x86_64 -accel kvm -cpu host -smp 2 -m 1G -drive file=disk.qcow2,if=virtio \\
     -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem \\
     -chardev socket,id=c0,path=/tmp/share.sock -device vhost-user-fs-pci,chardev=c0,tag=share
   and in the guest: mount -t virtiofs share /mnt`);
