@@ -9,6 +9,7 @@ import type { Caller } from "../guest/client/caller.ts";
 import { closeSession, openSession, type SessionOptions } from "../guest/session.ts";
 import { MAPPING_ROWS } from "./mapping_rows.ts";
 import { Place } from "./place.ts";
+import { onOneProcessor } from "./placement.ts";
 import { REQUEST_ROWS } from "./request_rows.ts";
 import type { Row } from "./row.ts";
 import { SMALLFILE_ROWS } from "./smallfile_rows.ts";
@@ -27,6 +28,8 @@ export interface BenchOptions {
   readonly rounds: number;
   /** How long a row runs in one turn, where it is not a fixed amount of work. */
   readonly milliseconds: number;
+  /** Leave it to the scheduler where single requests are timed, too. */
+  readonly spread: boolean;
   /** Only rows whose names match. */
   readonly filter: RegExp | null;
   /** Told before each row. */
@@ -50,6 +53,8 @@ export interface BenchCell extends Summary {
 export interface BenchRow {
   readonly name: string;
   readonly unit: string;
+  /** Guest and daemon were kept on one processor. */
+  readonly oneProcessor: boolean;
   readonly cells: readonly BenchCell[];
 }
 
@@ -90,7 +95,7 @@ export async function bench(
     return {
       daemons: subjects.map(({ name }) => name),
       rounds: options.rounds,
-      rows: rows.map((row) => resultOf(row, runs.get(row)!)),
+      rows: rows.map((row) => resultOf(row, runs.get(row)!, options.spread)),
     };
   } finally {
     for (const { session } of places) await closeSession(session);
@@ -116,7 +121,7 @@ function measure(
   subjects: readonly BenchSubject[],
   places: readonly Place[],
   rows: readonly Row[],
-  { rounds, milliseconds, progress }: BenchOptions,
+  { rounds, milliseconds, spread, progress }: BenchOptions,
 ): Runs {
   const runs: Runs = new Map(rows.map((row) => [row, []]));
   for (let round = 0; round <= rounds; round++) {
@@ -127,7 +132,11 @@ function measure(
         const which = (i + round) % places.length;
         const when = round === 0 ? "warming up" : `round ${round} of ${rounds}`;
         progress(`${when}: ${row.name}: ${subjects[which]!.name}`);
-        turns[which] = row.run(places[which]!, round === 0 ? milliseconds / 2 : milliseconds);
+        const place = places[which]!;
+        const run = () => row.run(place, round === 0 ? milliseconds / 2 : milliseconds);
+        turns[which] = row.oneProcessor === true && !spread
+          ? onOneProcessor(place.session.frontend.daemonPid, run).result
+          : run();
       }
       if (round > 0) runs.get(row)!.push(turns);
     }
@@ -135,7 +144,7 @@ function measure(
   return runs;
 }
 
-function resultOf(row: Row, rounds: readonly Turn[][]): BenchRow {
+function resultOf(row: Row, rounds: readonly Turn[][], spread: boolean): BenchRow {
   const daemonCount = rounds[0]!.length;
   const cells = Array.from({ length: daemonCount }, (_, daemon): BenchCell => {
     const turns = rounds.map((round) => round[daemon]!);
@@ -154,5 +163,6 @@ function resultOf(row: Row, rounds: readonly Turn[][]): BenchRow {
       ratioHigh: sorted[Math.ceil((sorted.length - 1) * 3 / 4)]!,
     };
   });
-  return { name: row.name, unit: row.unit, cells };
+  const placed = row.oneProcessor === true && !spread;
+  return { name: row.name, unit: row.unit, oneProcessor: placed, cells };
 }

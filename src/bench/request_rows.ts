@@ -63,6 +63,7 @@ export const REQUEST_ROWS: readonly Row[] = [
   {
     name: `readdirplus of ${LISTED_COUNT}`,
     unit: "µs",
+    oneProcessor: true,
     run(place, milliseconds) {
       return timed(milliseconds, () => listAll(place), (nodes) => forgetAll(place, nodes));
     },
@@ -109,6 +110,7 @@ function single(
   return {
     name,
     unit: "µs",
+    oneProcessor: true,
     run(place, milliseconds) {
       before?.(place);
       let index = 0;
@@ -172,6 +174,7 @@ function reads(name: string, depth: number): Row {
   return {
     name,
     unit: "µs",
+    oneProcessor: depth === 1,
     run(place, milliseconds) {
       const { client } = place;
       const samples: number[] = [];

@@ -19,6 +19,8 @@ export interface Row {
   readonly name: string;
   /** Microseconds of one operation. */
   readonly unit: "µs";
+  /** One request at a time: guest and daemon share a processor, see `placement.ts`. */
+  readonly oneProcessor?: boolean;
   /** Where it makes sense to speak of bytes. */
   readonly bytesPerOperation?: number;
   /** Runs for about so long. */

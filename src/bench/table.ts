@@ -7,7 +7,7 @@
 import type { BenchCell, BenchResult } from "./bench.ts";
 
 const HEADINGS = ["min µs", "median µs", "p99 µs", "per second", "MiB/s"];
-const NAME_WIDTH = 28;
+const NAME_WIDTH = 30;
 const DAEMON_WIDTH = 16;
 const FIGURE_WIDTH = 11;
 
@@ -20,13 +20,19 @@ export function benchTable(result: BenchResult): string {
       several ? `   ratio to ${result.daemons[0]}` : ""
     }`,
   ];
-  for (const { name, cells } of result.rows) {
+  for (const { name, cells, oneProcessor } of result.rows) {
     cells.forEach((cell, i) => {
-      const first = (i === 0 ? name : "").padEnd(NAME_WIDTH);
+      const first = (i === 0 ? `${name}${oneProcessor ? " ¹" : ""}` : "").padEnd(NAME_WIDTH);
       const daemon = result.daemons[i]!.slice(-DAEMON_WIDTH + 1).padEnd(DAEMON_WIDTH);
       const ratio = i === 0 ? "" : `   ${ratioText(cell)}`;
       lines.push(`${first}${daemon}${figures(cell)}${ratio}`.trimEnd());
     });
+  }
+  if (result.rows.some(({ oneProcessor }) => oneProcessor)) {
+    lines.push(
+      "",
+      "¹ one request at a time, guest and daemon on one processor (--spread: where they like)",
+    );
   }
   return lines.join("\n");
 }

@@ -39,6 +39,10 @@ const parser = merge(
         ROWS.map(({ name }) => name).join(", ")
       }.`,
     })),
+    spread: anyOf(flag("--spread", {
+      description:
+        message`Do not keep guest and daemon on one processor where single requests are timed.`,
+    })),
     json: anyOf(flag("--json", { description: message`The result as one JSON object.` })),
     svg: lastOf(option("--svg", string({ metavar: "FILE" }), {
       description: message`Draw a chart.`,
@@ -83,6 +87,7 @@ export async function runBench(args: readonly string[]): Promise<number> {
       session: sessionOptions(options),
       rounds: options.rounds ?? 7,
       milliseconds: options.milliseconds ?? 150,
+      spread: options.spread,
       filter,
       progress: (text) => progress.show(text),
     });

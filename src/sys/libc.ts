@@ -118,6 +118,8 @@ const SYMBOLS = {
   umask: { parameters: ["u32"], result: "u32" },
   chdir: { parameters: ["pointer"], result: "i32" },
   unshare: { parameters: ["i32"], result: "i32" },
+  sched_setaffinity: { parameters: ["i32", "i32", "buffer"], result: "i32" },
+  sched_getaffinity: { parameters: ["i32", "i32", "buffer"], result: "i32" },
   prlimit: { parameters: ["i32", "i32", "pointer", "pointer"], result: "i32" },
   /** Raw system calls of small integers: libc's set*id functions change all threads, these one. */
   syscall3: { name: "syscall", parameters: ["i32", "i32", "i32", "i32"], result: "i32" },

@@ -10,6 +10,7 @@ import { libc, status } from "./libc.ts";
 
 /** getsockopt(2), fcntl(2), flock(2): the same on x86-64 and aarch64. */
 const SO_TYPE = 3;
+const SO_PEERCRED = 17;
 const SO_ACCEPTCONN = 30;
 const SO_DOMAIN = 39;
 const F_SETFD = 2;
@@ -89,6 +90,14 @@ export function isListeningUnixStream(fd: number): number {
     if (got[0] !== value) return 0;
   }
   return 1;
+}
+
+/** The process id of whoever listened at the other end (struct ucred), or 0 where that is not known. */
+export function peerPid(fd: number): number {
+  const credentials = new Int32Array(3);
+  const length = new Uint32Array([12]);
+  const result = status(libc.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length));
+  return result < 0 ? 0 : credentials[0]!;
 }
 
 /** Keeps `fd` from children. */

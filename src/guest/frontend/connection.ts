@@ -13,6 +13,7 @@ import { Readiness } from "../../sys/readiness.ts";
 import {
   connectUnix,
   pathByteLength,
+  peerPid,
   SOCKET_PATH_BYTES_MAX,
   unixStreamSocket,
 } from "../../sys/unix_socket.ts";
@@ -72,6 +73,11 @@ export class Connection implements Disposable {
   /** The socket, to be watched for a hang-up. */
   get fd(): number {
     return this.#socket.number;
+  }
+
+  /** The daemon's process id, as the kernel knows it; 0 where it is in no process namespace of ours. */
+  get daemonPid(): number {
+    return peerPid(this.#socket.number);
   }
 
   /** Sends a message that has no answer. */

@@ -148,6 +148,11 @@ export class Frontend {
     return this.#connection.fd;
   }
 
+  /** The daemon's process id, or 0. */
+  get daemonPid(): number {
+    return this.#connection.daemonPid;
+  }
+
   /** Starts one queue. Nothing may be in its rings yet. */
   async startQueue(index: number, ring: RingLayout): Promise<Doorbells> {
     const doorbells = { kick: this.#eventfd(), call: this.#eventfd() };
