@@ -8,6 +8,7 @@
 import { errnoName } from "../sys/errno.ts";
 import type { Caller } from "./client/caller.ts";
 import { FuseClient, REPLY_SIZE, REQUEST_SIZE } from "./client/fuse_client.ts";
+import { handshake } from "./client/handshake.ts";
 import { DaemonError } from "./daemon_error.ts";
 import { Driver, driverMemorySize } from "./driver/driver.ts";
 import { Frontend } from "./frontend/frontend.ts";
@@ -83,15 +84,16 @@ export async function openSession(
     throw error;
   }
   const client = new FuseClient(driver, caller, timeoutMs);
-  const status = client.start({
+  const agreement = handshake(client, {
     writeback: options.writeback ?? true,
     transferSizeMax: options.transferSizeMax ?? MIB,
   });
-  if (status < 0) {
-    const reason = driver.dead ?? `INIT was answered with ${errnoName(status)}`;
+  if (typeof agreement === "number") {
+    const reason = driver.dead ?? `INIT was answered with ${errnoName(agreement)}`;
     await driver.stop();
     throw new DaemonError(`Cannot start a session with the daemon: ${reason}`);
   }
+  client.begun(agreement);
   const volume = new Volume(client, {
     cache: options.cache ?? "auto",
     inodeCountMax: options.inodeCountMax ?? 100_000,

@@ -12,7 +12,14 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   passthrough: ["fuse", "state", "sys", "wire"],
   vhost_user: ["memory", "sys", "wire"],
   device: ["fuse", "memory", "passthrough", "state", "sys", "vhost_user", "virtqueue", "wire"],
+  guest: ["sys", "wire"],
+  mount: ["guest", "sys", "wire"],
+  bench: ["guest", "sys", "wire"],
+  check: ["guest", "sys", "wire"],
 };
+
+/** The folders of src/guest/, from the socket up: each may import those before it. */
+const GUEST_FOLDERS = ["frontend", "driver", "client", "vfs"];
 
 /** Modules directly in src/ that every layer may import: plain data, and errors. */
 const FOR_ALL = new Set(["assert.ts", "config.ts", "setup_error.ts"]);
@@ -60,6 +67,22 @@ const files = sourceFiles("src");
 
 Deno.test("imports go down the layers only", () => {
   deepEqual(violations(files), []);
+});
+
+Deno.test("the guest's folders import downwards only", () => {
+  const found: string[] = [];
+  for (const file of sourceFiles("src/guest")) {
+    const own = GUEST_FOLDERS.indexOf(file.path.split("/")[2]!);
+    if (own < 0) continue;
+    for (const imported of importsOf(file)) {
+      if (!imported.startsWith("src/guest/")) continue;
+      const folder = imported.split("/")[2]!;
+      const allowed = folder === "daemon_error.ts" ||
+        (GUEST_FOLDERS.includes(folder) && GUEST_FOLDERS.indexOf(folder) <= own);
+      if (!allowed) found.push(`${file.path} imports ${imported}`);
+    }
+  }
+  deepEqual(found, []);
 });
 
 Deno.test("every folder of src/ has its place in the table", () => {

@@ -81,6 +81,10 @@ const LONGER: Readonly<Record<string, { readonly lines: number; readonly why: st
     lines: 500,
     why: "one table under one mutex, whose rules belong together",
   },
+  "src/guest/vfs/calls.ts": {
+    lines: 540,
+    why: "one method per system call, most of them three lines",
+  },
   "src/wire/fuse.ts": { lines: 480, why: "one header, one file, in the header's order" },
 };
 

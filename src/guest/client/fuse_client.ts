@@ -13,7 +13,7 @@ import type { Driver } from "../driver/driver.ts";
 import type { Slot } from "../driver/slot.ts";
 import type { Caller } from "./caller.ts";
 import { FuseRequest } from "./fuse_request.ts";
-import { type Agreement, handshake, type Wishes } from "./handshake.ts";
+import type { Agreement } from "./agreement.ts";
 import { opcodeName, Traffic } from "./traffic.ts";
 
 /** Bytes of a slot for a request: SETXATTR's value of 64 KiB is the longest argument. */
@@ -42,12 +42,9 @@ export class FuseClient {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Starts the session (fuse.h: FUSE_INIT). Returns 0 or a negative errno. */
-  start(wishes: Wishes): Status {
-    const result = handshake(this, wishes);
-    if (typeof result === "number") return result;
-    this.#agreement = result;
-    return 0;
+  /** Takes over what `handshake()` came to. */
+  begun(agreement: Agreement): void {
+    this.#agreement = agreement;
   }
 
   /** What was agreed on. */

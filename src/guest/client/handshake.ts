@@ -30,6 +30,7 @@ import {
   INIT_OUT,
   Opcode,
 } from "../../wire/fuse.ts";
+import { type Agreement, hasFlag } from "./agreement.ts";
 import type { FuseClient } from "./fuse_client.ts";
 
 /** What a guest may leave out of the negotiation. */
@@ -38,17 +39,6 @@ export interface Wishes {
   readonly writeback: boolean;
   /** Largest READ or WRITE, in bytes. */
   readonly transferSizeMax: number;
-}
-
-/** What daemon and guest have agreed on. */
-export interface Agreement {
-  readonly minor: number;
-  /** INIT flags, low and high word: those that we offered and the daemon took up. */
-  readonly flags: number;
-  readonly flags2: number;
-  /** Largest WRITE and READ, in bytes. */
-  readonly writeSizeMax: number;
-  readonly readSizeMax: number;
 }
 
 /** Older than any virtio-fs daemon: 7.27, as our own daemon's lower bound. */
@@ -78,11 +68,6 @@ const OFFERED = [
   FUSE_INIT_EXT,
 ].reduce((all, flag) => all + flag, 0);
 const OFFERED2 = FUSE2_CREATE_SUPP_GROUP;
-
-/** Whether an INIT flag of the low word is among `flags`. */
-export function hasFlag(flags: number, flag: number): boolean {
-  return (flags & flag) !== 0;
-}
 
 /** Agrees with the daemon, or returns a negative errno. */
 export function handshake(client: FuseClient, wishes: Wishes): Agreement | Status {

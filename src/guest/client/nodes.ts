@@ -24,7 +24,7 @@ import {
 import { S_IFMT, S_IFREG } from "../../wire/linux.ts";
 import type { FuseClient } from "./fuse_client.ts";
 import type { FuseRequest } from "./fuse_request.ts";
-import { hasFlag } from "./handshake.ts";
+import { hasFlag } from "./agreement.ts";
 import { callForEntry } from "./names.ts";
 import type { EntryReply, OpenReply } from "./replies.ts";
 

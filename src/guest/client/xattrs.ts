@@ -14,7 +14,7 @@ import {
 } from "../../wire/fuse.ts";
 import { XATTR_SIZE_MAX } from "../../wire/linux.ts";
 import type { FuseClient } from "./fuse_client.ts";
-import { hasFlag } from "./handshake.ts";
+import { hasFlag } from "./agreement.ts";
 
 /** fuse.h: FUSE_SETXATTR. `flags`: XATTR_CREATE, XATTR_REPLACE. */
 export function setxattr(

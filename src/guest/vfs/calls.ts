@@ -339,7 +339,13 @@ export class GuestCalls {
     return this.#onFile(fd, (file) => locks.flock(this.volume, file, operation));
   }
 
-  setxattr(target: Path | number, name: Path, value: Uint8Array, flags: number, follow: boolean) {
+  setxattr(
+    target: Path | number,
+    name: Path,
+    value: Uint8Array,
+    flags: number,
+    follow: boolean,
+  ): Status {
     return this.#onTarget(target, follow, (inode) => {
       const bytes = pathBytes(name);
       return xattrs.setxattr(this.volume, this.process, inode, bytes, value, flags);

@@ -7,7 +7,7 @@
 import { ENOENT, type Status } from "../../sys/errno.ts";
 import { FUSE_DO_READDIRPLUS } from "../../wire/fuse.ts";
 import { readdir } from "../client/directories.ts";
-import { hasFlag } from "../client/handshake.ts";
+import { hasFlag } from "../client/agreement.ts";
 import type { OpenFile } from "./open_file.ts";
 import type { Volume } from "./volume.ts";
 

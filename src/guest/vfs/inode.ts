@@ -7,8 +7,24 @@
 
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../wire/linux.ts";
 import { Attr } from "../client/replies.ts";
-import type { Dentry } from "./dentry.ts";
 import type { FileData } from "./file_data.ts";
+
+/** A name in the dentry cache: what LOOKUP said of it and for how long that holds. */
+export interface Dentry {
+  readonly parent: Inode;
+  readonly name: Uint8Array;
+  readonly key: string;
+  /** The inode, or null: the name is known not to exist. */
+  inode: Inode | null;
+  /** performance.now()'s milliseconds. */
+  validUntil: number;
+}
+
+/** A name as a key: its bytes as characters 0 to 255, since names need not be UTF-8. */
+export function nameKey(name: Uint8Array): string {
+  // Names have at most 255 bytes, far below the number of arguments that a call can take.
+  return String.fromCharCode(...name);
+}
 
 /** One inode. Times are performance.now()'s milliseconds. */
 export class Inode {
@@ -26,7 +42,7 @@ export class Inode {
   /** Counts changes of the attributes made here: a reply to a question asked before one is too old. */
   attrVersion = 0;
   /** The names in the dentry cache that lead here. */
-  readonly aliases = new Set<Dentry>();
+  readonly aliases: Set<Dentry> = new Set();
   /** A directory's parent, as far as we know. */
   parent: Inode | null = null;
   /** A directory's known names, present and absent, by their bytes as a string of characters 0 to 255. */

@@ -19,7 +19,7 @@ import {
   O_WRONLY,
 } from "../../wire/linux.ts";
 import type { LockOwner } from "../client/files.ts";
-import { hasFlag } from "../client/handshake.ts";
+import { hasFlag } from "../client/agreement.ts";
 import { getlk, type LockRange, setlk } from "../client/locks.ts";
 import type { Inode } from "./inode.ts";
 import { LocalLocks } from "./local_locks.ts";

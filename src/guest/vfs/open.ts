@@ -41,7 +41,7 @@ import {
   S_IFREG,
 } from "../../wire/linux.ts";
 import { type Handle, open as sendOpen, release } from "../client/files.ts";
-import { hasFlag } from "../client/handshake.ts";
+import { hasFlag } from "../client/agreement.ts";
 import { create as sendCreate, tmpfile as sendTmpfile } from "../client/nodes.ts";
 import { truncate } from "./attributes.ts";
 import type { Inode } from "./inode.ts";

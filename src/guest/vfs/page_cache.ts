@@ -12,7 +12,6 @@ import { assert } from "../../assert.ts";
 import { EIO, type Status } from "../../sys/errno.ts";
 import type { NativeMemory } from "../../sys/native_memory.ts";
 import type { FuseClient } from "../client/fuse_client.ts";
-import type { FileData } from "./file_data.ts";
 
 /** Bytes of a frame, and pages in it. 64 KiB: one copy per block costs little beside its 10 µs, and a mask has 16 bits. */
 export const FRAME_SIZE = 65536;
@@ -24,9 +23,17 @@ export const ALL_PAGES = 0xffff;
 /** Fewer frames than these cannot hold one large transfer and a page at the same time. */
 const FRAME_COUNT_MIN = 32;
 
+/** Whose blocks these are. */
+export interface BlockOwner {
+  /** Gives an idle block's frame back. */
+  forget(block: Block): void;
+  /** Sends all that is dirty and waits. */
+  writeBack(): Status;
+}
+
 /** One block of one file: pages `index * 16` to `index * 16 + 15`. */
 export class Block {
-  readonly data: FileData;
+  readonly owner: BlockOwner;
   readonly index: number;
   /** Where its frame is in the guest's memory. */
   readonly frame: number;
@@ -41,8 +48,8 @@ export class Block {
   /** Users of a page who rely on the frame staying. */
   pins = 0;
 
-  constructor(data: FileData, index: number, frame: number) {
-    this.data = data;
+  constructor(owner: BlockOwner, index: number, frame: number) {
+    this.owner = owner;
     this.index = index;
     this.frame = frame;
   }
@@ -105,10 +112,10 @@ export class PageCache {
   }
 
   /** A new block with a frame, or a negative errno. */
-  makeBlock(data: FileData, index: number): Block | Status {
+  makeBlock(owner: BlockOwner, index: number): Block | Status {
     const frame = this.takeFrame();
     if (frame < 0) return frame;
-    const block = new Block(data, index, frame);
+    const block = new Block(owner, index, frame);
     this.#blocks.add(block);
     return block;
   }
@@ -150,7 +157,7 @@ export class PageCache {
     let busy = false;
     for (const block of this.#blocks) {
       if (block.idle) {
-        block.data.forget(block);
+        block.owner.forget(block);
         return 0;
       }
       if (block.filling !== 0 || block.writing !== 0) busy = true;
@@ -161,7 +168,7 @@ export class PageCache {
     }
     for (const block of this.#blocks) {
       if (block.dirty === 0 || block.pins > 0) continue;
-      block.data.writeBack();
+      block.owner.writeBack();
       return 0;
     }
     // Every frame is pinned or part of a transfer: more pages are held than the cache has.

@@ -15,13 +15,12 @@ import { S_IFDIR, S_IFMT } from "../../wire/linux.ts";
 import { getattr, syncfs } from "../client/attributes.ts";
 import type { Handle } from "../client/files.ts";
 import type { FuseClient } from "../client/fuse_client.ts";
-import { hasFlag } from "../client/handshake.ts";
+import { hasFlag } from "../client/agreement.ts";
 import { lookup } from "../client/names.ts";
 import { type Attr, AttrReply, EntryReply, OpenReply } from "../client/replies.ts";
 import type { GuestCacheMode } from "./cache_mode.ts";
-import { type Dentry, nameKey } from "./dentry.ts";
 import { FileData } from "./file_data.ts";
-import { Inode } from "./inode.ts";
+import { type Dentry, Inode, nameKey } from "./inode.ts";
 import { PageCache } from "./page_cache.ts";
 
 /** How a volume caches. */
@@ -50,7 +49,7 @@ export class Volume {
   readonly attrReply: AttrReply = new AttrReply();
   readonly openReply: OpenReply = new OpenReply();
   /** Opcodes that the daemon does not know (ENOSYS), not to be sent again. */
-  readonly unsupported = new Set<number>();
+  readonly unsupported: Set<number> = new Set();
   /** By nodeid, least recently used first. */
   readonly #inodes = new Map<number, Inode>();
 

@@ -8,7 +8,7 @@
 import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, type Status } from "../../sys/errno.ts";
 import { FUSE_CACHE_SYMLINKS } from "../../wire/fuse.ts";
 import { NAME_MAX, PATH_MAX } from "../../wire/linux.ts";
-import { hasFlag } from "../client/handshake.ts";
+import { hasFlag } from "../client/agreement.ts";
 import { readlink } from "../client/names.ts";
 import type { Inode } from "./inode.ts";
 import { MAY_EXECUTE, mayAccess } from "./permissions.ts";

@@ -1,0 +1,21 @@
+/**
+ * What a session was begun with (fuse.h: FUSE_INIT).
+ *
+ * @module
+ */
+
+/** What daemon and guest have agreed on. */
+export interface Agreement {
+  readonly minor: number;
+  /** INIT flags, low and high word: those that we offered and the daemon took up. */
+  readonly flags: number;
+  readonly flags2: number;
+  /** Largest WRITE and READ, in bytes. */
+  readonly writeSizeMax: number;
+  readonly readSizeMax: number;
+}
+
+/** Whether an INIT flag of the low word is among `flags`. */
+export function hasFlag(flags: number, flag: number): boolean {
+  return (flags & flag) !== 0;
+}
