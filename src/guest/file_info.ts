@@ -10,29 +10,47 @@ import type { Stat } from "./vfs/stat.ts";
 
 /** Attributes of a file. Times have milliseconds as dates, and nanoseconds since 1970 beside them. */
 export interface GuestFileInfo {
+  /** Whether it is a regular file. */
   readonly isFile: boolean;
+  /** Whether it is a directory. */
   readonly isDirectory: boolean;
+  /** Whether it is a symbolic link. */
   readonly isSymlink: boolean;
+  /** Whether it is a block device. */
   readonly isBlockDevice: boolean;
+  /** Whether it is a character device. */
   readonly isCharDevice: boolean;
+  /** Whether it is a named pipe. */
   readonly isFifo: boolean;
+  /** Whether it is a socket. */
   readonly isSocket: boolean;
   /** In bytes. */
   readonly size: number;
+  /** When the data was changed last. */
   readonly mtime: Date;
+  /** When the data was read last. */
   readonly atime: Date;
+  /** When data or attributes were changed last. */
   readonly ctime: Date;
+  /** `mtime` in nanoseconds since 1970. */
   readonly mtimeNs: bigint;
+  /** `atime` in nanoseconds since 1970. */
   readonly atimeNs: bigint;
+  /** `ctime` in nanoseconds since 1970. */
   readonly ctimeNs: bigint;
+  /** The host's inode number. */
   readonly ino: bigint;
   /** Type and permission bits. */
   readonly mode: number;
+  /** How many names the file has. */
   readonly nlink: number;
+  /** The owner. */
   readonly uid: number;
+  /** The group. */
   readonly gid: number;
   /** Of a device: its numbers. */
   readonly rdev: { readonly major: number; readonly minor: number };
+  /** The size that input and output are best done in, in bytes. */
   readonly blksize: number;
   /** In units of 512 bytes. */
   readonly blocks: number;
@@ -44,9 +62,13 @@ export interface GuestDirEntry {
   readonly name: string;
   /** The name as it is. */
   readonly nameBytes: Uint8Array;
+  /** Whether it is a regular file. */
   readonly isFile: boolean;
+  /** Whether it is a directory. */
   readonly isDirectory: boolean;
+  /** Whether it is a symbolic link. */
   readonly isSymlink: boolean;
+  /** The host's inode number. */
   readonly ino: bigint;
 }
 

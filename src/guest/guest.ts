@@ -29,7 +29,9 @@ import type { StatVfs } from "./vfs/stat.ts";
 
 /** Who the guest's files are used as. What is left out is as the running program's. */
 export interface GuestIdentity {
+  /** The user. Default that of the program. */
   readonly uid?: number;
+  /** The group. Default that of the program. */
   readonly gid?: number;
   /** Supplementary groups. Default none. */
   readonly groups?: readonly number[];
@@ -42,11 +44,17 @@ export interface GuestOptions extends SessionOptions, GuestIdentity {}
 
 /** How a file is opened, as for Deno.open. Without any of these: for reading. */
 export interface GuestOpenOptions {
+  /** For reading. */
   readonly read?: boolean;
+  /** For writing. */
   readonly write?: boolean;
+  /** For writing, always at the end. */
   readonly append?: boolean;
+  /** Empty it first. */
   readonly truncate?: boolean;
+  /** Make it if there is none. */
   readonly create?: boolean;
+  /** Make it; it must not be there. */
   readonly createNew?: boolean;
   /** Permission bits of a new file, before the umask. Default 0o666. */
   readonly mode?: number;

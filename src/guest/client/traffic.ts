@@ -10,7 +10,9 @@ import { Opcode, OPCODE_COUNT } from "../../wire/fuse.ts";
 export interface OpcodeTraffic {
   /** Its name in linux/fuse.h without the prefix. */
   readonly name: string;
+  /** How many have come back. */
   readonly requests: number;
+  /** How many of them failed. */
   readonly errors: number;
   /** Time from sending to the reply, all requests together. */
   readonly totalMs: number;

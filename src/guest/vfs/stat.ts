@@ -30,13 +30,21 @@ export interface Stat {
 
 /** What statvfs(3) says. */
 export interface StatVfs {
+  /** Best size of input and output, in bytes. */
   readonly bsize: number;
+  /** The unit of the block counts, in bytes. */
   readonly frsize: number;
+  /** Blocks in all. */
   readonly blocks: number;
+  /** Free blocks. */
   readonly bfree: number;
+  /** Free blocks for users without privilege. */
   readonly bavail: number;
+  /** Inodes in all. */
   readonly files: number;
+  /** Free inodes. */
   readonly ffree: number;
+  /** The longest name, in bytes. */
   readonly namemax: number;
 }
 
