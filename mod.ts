@@ -1,5 +1,5 @@
 /**
- * A vhost-user virtio-fs server as a library: {@linkcode serve} shows a host directory, or a file system written in
+ * Both halves of virtio-fs as a library. The host half is a vhost-user server: {@linkcode serve} shows a host directory, or a file system written in
  * TypeScript, to the Linux guest of any virtual machine monitor that speaks vhost-user (QEMU, Cloud
  * Hypervisor, User Mode Linux).
  *
@@ -8,6 +8,9 @@
  * own, which {@linkcode serve} loads into a Worker. Linux on x86-64 or aarch64, with the permissions
  * that `deno run -A` gives (FFI above all). `examples/memory_fs.ts` is a whole one, `examples/serve_memory_fs.ts`
  * serves it.
+ *
+ * The guest half is {@linkcode Guest}: the files behind any virtio-fs daemon's socket, in the shape of Deno's file API, without a virtual
+ * machine (`examples/copy_out.ts`).
  *
  * @example The smallest file system: one empty, unchangeable directory
  * ```ts
