@@ -239,3 +239,38 @@ Deno.test("a guest that comes and goes leaves nothing behind", async () => {
   equal(own(), before);
   equal(mapped(), 0);
 });
+
+Deno.test("several request queues carry one guest's requests", async () => {
+  await using served = await ServedDirectory.ours(
+    "--cache",
+    "auto",
+    "--tag",
+    "four",
+    "--num-request-queues",
+    "4",
+  );
+  await using guest = await Guest.connect({
+    socketPath: served.socketPath,
+    queueCount: 4,
+    cache: "none",
+  });
+  equal(guest.requestQueueCount, 4);
+  equal(guest.tag, "four");
+  const bytes = crypto.getRandomValues(new Uint8Array(50_000));
+  const big = new Uint8Array(5_000_000);
+  for (let at = 0; at < big.length; at += bytes.length) big.set(bytes, at);
+  for (let i = 0; i < 20; i++) guest.writeFileSync(`/f${i}`, big.subarray(0, 1000 * i * i));
+  guest.writeFileSync("/big", big);
+  for (let i = 0; i < 20; i++) {
+    deepEqual(guest.readFileSync(`/f${i}`), big.slice(0, 1000 * i * i));
+  }
+  deepEqual(guest.readFileSync("/big"), big);
+  deepEqual(Deno.readFileSync(`${served.directory}/big`), big);
+});
+
+Deno.test("watching the rings before sleeping changes nothing but the waiting", async () => {
+  await using served = await ServedDirectory.ours("--cache", "auto", "--poll-us", "20");
+  await using guest = await Guest.connect({ socketPath: served.socketPath, pollMicroseconds: 20 });
+  for (let i = 0; i < 200; i++) guest.writeTextFileSync(`/${i}`, `${i}`);
+  for (let i = 0; i < 200; i++) equal(guest.readTextFileSync(`/${i}`), `${i}`);
+});
