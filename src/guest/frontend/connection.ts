@@ -20,6 +20,7 @@ import {
 import { CMSGHDR, IOVEC, MSG_NOSIGNAL, MSGHDR, SCM_RIGHTS, SOL_SOCKET } from "../../wire/linux.ts";
 import {
   HEADER,
+  VHOST_USER,
   VHOST_USER_NEED_REPLY_MASK,
   VHOST_USER_REPLY_MASK,
   VHOST_USER_VERSION,
@@ -97,11 +98,11 @@ export class Connection implements Disposable {
     const reply = await this.#receive(request);
     if (reply.byteLength !== 8) {
       throw new DaemonError(
-        `The daemon acknowledged vhost-user message ${request} with ${reply.byteLength} bytes instead of 8`,
+        `The daemon acknowledged ${nameOf(request)} with ${reply.byteLength} bytes instead of 8`,
       );
     }
     if (reply.getBigUint64(0, true) !== 0n) {
-      throw new DaemonError(`The daemon refused vhost-user message ${request}`);
+      throw new DaemonError(`The daemon refused ${nameOf(request)}`);
     }
   }
 
@@ -133,7 +134,7 @@ export class Connection implements Disposable {
       libc.sendmsg(this.#socket.number, scratch.pointerAt(MESSAGE_HEADER), MSG_NOSIGNAL),
     );
     if (sent < 0) {
-      throw new DaemonError(`The daemon hung up at message ${request}: ${errnoName(sent)}`);
+      throw new DaemonError(`The daemon hung up at ${nameOf(request)}: ${errnoName(sent)}`);
     }
   }
 
@@ -143,13 +144,15 @@ export class Connection implements Disposable {
     const flags = header.getUint32(HEADER.FLAGS, true);
     const size = header.getUint32(HEADER.PAYLOAD_SIZE, true);
     if (answered !== request || (flags & VHOST_USER_REPLY_MASK) === 0) {
-      throw new DaemonError(`The daemon answered message ${answered} when ${request} was asked`);
+      throw new DaemonError(
+        `The daemon answered ${nameOf(answered)} when ${nameOf(request)} was asked`,
+      );
     }
     if ((flags & VHOST_USER_VERSION_MASK) !== VHOST_USER_VERSION) {
       throw new DaemonError(`The daemon speaks version ${flags & 3} of vhost-user, not 1`);
     }
     if (size > PAYLOAD_SIZE_MAX) {
-      throw new DaemonError(`The daemon's answer to message ${request} claims ${size} bytes`);
+      throw new DaemonError(`The daemon's answer to ${nameOf(request)} claims ${size} bytes`);
     }
     return await this.#receiveBytes(request, size);
   }
@@ -162,7 +165,7 @@ export class Connection implements Disposable {
       const count = status(
         libc.read(this.#socket.number, scratch.pointerAt(MESSAGE), size - received),
       );
-      if (count <= 0) throw new DaemonError(`The daemon hung up at message ${request}`);
+      if (count <= 0) throw new DaemonError(`The daemon hung up at ${nameOf(request)}`);
       bytes.set(scratch.u8.subarray(MESSAGE, MESSAGE + count), received);
       received += count;
     }
@@ -177,10 +180,18 @@ export class Connection implements Disposable {
     clearTimeout(timer);
     if (!ready) {
       throw new DaemonError(
-        `The daemon does not answer message ${request}: waited ${this.#timeoutMs / 1000} s`,
+        `The daemon does not answer ${nameOf(request)}: waited ${this.#timeoutMs / 1000} s${
+          request === VHOST_USER.GET_FEATURES ? "; does it serve another guest?" : ""
+        }`,
       );
     }
   }
 }
 
 const NO_BYTES = new Uint8Array(0);
+
+/** What the specification calls a message. */
+function nameOf(request: number): string {
+  const found = Object.entries(VHOST_USER).find(([, number]) => number === request);
+  return found?.[0] ?? `message ${request}`;
+}
