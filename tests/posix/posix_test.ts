@@ -10,7 +10,10 @@ import { type Need, NEEDS } from "../../src/check/posix/check.ts";
 import { O } from "../../src/check/posix/linux_constants.ts";
 import { checkNames, CheckRun } from "../../src/check/posix/run_checks.ts";
 import { CheckFailure, Scope } from "../../src/check/posix/scope.ts";
-import { sys } from "../../src/check/posix/system_calls.ts";
+import { useSystemCalls } from "../../src/check/posix/system_calls.ts";
+
+// Scopes are used here without a run.
+useSystemCalls(hostCalls);
 
 /** Limits of host file systems as the kernel's own sources state them, by `stat -f -c %T`. */
 const LIMITS: Readonly<Record<string, readonly Need[]>> = {
@@ -70,23 +73,24 @@ Deno.test("POSIX map: every name belongs to a family and every need is known", (
 /** A scope of its own for each trial of the expectations. */
 function withScope(trial: (scope: Scope) => void): void {
   const directory = temporaryDirectory();
-  const probe = sys.open(`${directory}/clock`, O.CREAT | O.RDWR, 0o600);
-  sys.mkdir(`${directory}/check`);
-  sys.chmod(`${directory}/check`, 0o777);
+  const probe = hostCalls.open(`${directory}/clock`, O.CREAT | O.RDWR, 0o600);
+  hostCalls.mkdir(`${directory}/check`);
+  hostCalls.chmod(`${directory}/check`, 0o777);
   const scope = new Scope(`${directory}/check`, probe);
   try {
     trial(scope);
   } finally {
     scope.dispose();
-    sys.close(probe);
+    hostCalls.close(probe);
     Deno.removeSync(directory, { recursive: true });
   }
 }
 
 const WRONG: Readonly<Record<string, (t: Scope) => void>> = {
-  "an errno where success is expected": (t) => t.ok(sys.rmdir(t.path("none")), "rmdir"),
-  "success where an errno is expected": (t) => t.errno(sys.mkdir(t.path("d")), "EEXIST", "mkdir"),
-  "another errno than expected": (t) => t.errno(sys.rmdir(t.path("none")), "EPERM", "rmdir"),
+  "an errno where success is expected": (t) => t.ok(hostCalls.rmdir(t.path("none")), "rmdir"),
+  "success where an errno is expected": (t) =>
+    t.errno(hostCalls.mkdir(t.path("d")), "EEXIST", "mkdir"),
+  "another errno than expected": (t) => t.errno(hostCalls.rmdir(t.path("none")), "EPERM", "rmdir"),
   "a time that stands still": (t) => t.times([[t.dir, "m"]], () => {}),
   "a time that moves": (t) => t.times([[t.dir, ""]], () => t.file("x")),
   "a ctime that moves where only mtime should": (t) => {
@@ -113,12 +117,12 @@ for (const [name, wrong] of Object.entries(WRONG)) {
 Deno.test({
   name: "POSIX scope: acts as another user and comes back",
   // Only root can act as somebody else; the map says so of its own checks.
-  ignore: sys.geteuid() !== 0,
+  ignore: hostCalls.geteuid() !== 0,
   fn() {
     withScope((scope) => {
       const who = { uid: 4242, gid: 4343, groups: [] };
-      scope.as(who, () => scope.ok(sys.mkdir(scope.path("theirs")), "mkdir"));
-      scope.ok(sys.mkdir(scope.path("ours")), "mkdir");
+      scope.as(who, () => scope.ok(hostCalls.mkdir(scope.path("theirs")), "mkdir"));
+      scope.ok(hostCalls.mkdir(scope.path("ours")), "mkdir");
       const { uid, gid } = scope.lstat(scope.path("theirs"));
       scope.equal(`${uid}:${gid}`, "4242:4343", "owner");
       scope.equal(scope.lstat(scope.path("ours")).uid, 0, "owner afterwards");

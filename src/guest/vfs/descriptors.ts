@@ -71,7 +71,7 @@ export class Descriptors {
     this.#files[fd] = undefined;
     const status = flushOnClose(this.#volume, this.#process, file);
     if (--file.references === 0) {
-      dropFileLocks(file);
+      dropFileLocks(this.#volume, file);
       closeFile(this.#volume, file);
     }
     return status;

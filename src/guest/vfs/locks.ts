@@ -47,6 +47,7 @@ export function setLock(
     const { inode, handle } = file;
     const options = { wait, flock: false };
     const status = setlk(client, inode.nodeid, handle, owner, range, options);
+    if (status === 0 && owner === file.flockOwner) file.hasRecordLocks = true;
     if (!forget(volume, status)) return status;
   }
   const status = localLocks(posixLocks, file.inode).set(owner, range);
@@ -94,10 +95,19 @@ export function dropPosixLocks(inode: Inode, owner: LockOwner): void {
   posixLocks.get(inode)?.release(owner);
 }
 
-/** The last descriptor of an open file is closed: the locks that belong to the open file go. */
-export function dropFileLocks(file: OpenFile): void {
-  posixLocks.get(file.inode)?.release(file.flockOwner);
-  flockLocks.get(file.inode)?.release(file.flockOwner);
+/**
+ * The last descriptor of an open file is closed: the locks that belong to the open file go. The daemon learns of flock(2)'s from
+ * RELEASE, of record locks (F_OFD_SETLK) here, as in Linux (locks_remove_posix).
+ */
+export function dropFileLocks(volume: Volume, file: OpenFile): void {
+  const { inode, handle, flockOwner } = file;
+  if (file.hasRecordLocks) {
+    const range = { ...WHOLE_FILE, type: F_UNLCK, pid: 0 };
+    const options = { wait: false, flock: false };
+    setlk(volume.client, inode.nodeid, handle, flockOwner, range, options);
+  }
+  posixLocks.get(inode)?.release(flockOwner);
+  flockLocks.get(inode)?.release(flockOwner);
 }
 
 const LOCK_TYPES: ReadonlyMap<number, number> = new Map([

@@ -24,6 +24,8 @@ export class OpenFile {
   readonly flockOwner: LockOwner;
   /** Whether flock(2) was ever used: RELEASE says so then. */
   hasFlock = false;
+  /** Whether the open file itself has record locks at the daemon. */
+  hasRecordLocks = false;
   /** Where sequential reading would go on, for read-ahead. */
   readAheadFrom = 0;
 
