@@ -9,7 +9,7 @@ import { beginRead } from "../client/files.ts";
 import { type DataFile, type FileBlocks, pageMask } from "./file_blocks.ts";
 import { type Block, FRAME_SIZE, PAGE_SIZE, PAGES_PER_FRAME } from "./page_cache.ts";
 
-/** Read-ahead: how far beyond what was asked for, and how much in one request (bench/client/sequential.ts: 0.55 of pread at 2 MiB and 512 KiB, 0.79 so). */
+/** Read-ahead: how far beyond what was asked for, and how much in one request (bench/client/sequential.ts: 0.67 of pread at 2 MiB and 512 KiB, 0.79 so). */
 const READ_AHEAD_SIZE = 4 * 1024 * 1024;
 const READ_PIECE_SIZE = 1024 * 1024;
 /** Pieces of one request beside headers: blocks of a piece that is not aligned to them. */
