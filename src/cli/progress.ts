@@ -18,8 +18,7 @@ export class Progress implements Disposable {
     if (!this.#visible || performance.now() - this.#shownAt < INTERVAL_MS) return;
     this.#shownAt = performance.now();
     this.#shown = true;
-    const { columns } = Deno.consoleSize();
-    Deno.stderr.writeSync(new TextEncoder().encode(CLEAR + text.slice(0, columns - 1)));
+    Deno.stderr.writeSync(new TextEncoder().encode(CLEAR + text.slice(0, columnCount() - 1)));
   }
 
   /** Takes the line away, so that other text can be written. */
@@ -33,5 +32,14 @@ export class Progress implements Disposable {
   /** The same as `clear()`. */
   [Symbol.dispose](): void {
     this.clear();
+  }
+}
+
+function columnCount(): number {
+  try {
+    return Deno.consoleSize().columns;
+  } catch {
+    // A terminal that does not say how wide it is.
+    return 80;
   }
 }
