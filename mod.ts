@@ -67,3 +67,4 @@ export type { SessionOptions } from "./src/guest/session.ts";
 export type { GuestCacheMode } from "./src/guest/vfs/cache_mode.ts";
 export type { StatVfs } from "./src/guest/vfs/stat.ts";
 export type { OpcodeTraffic } from "./src/guest/client/traffic.ts";
+export { IntervalNodes, IntervalTree } from "./src/intervals/interval_tree.ts";
