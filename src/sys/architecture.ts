@@ -14,6 +14,9 @@ interface Architecture {
     readonly capget: number;
     readonly capset: number;
     readonly futex: number;
+    readonly fsopen: number;
+    readonly fsconfig: number;
+    readonly fsmount: number;
   };
   /** asm/fcntl.h */
   readonly O_DIRECT: number;
@@ -24,6 +27,9 @@ interface Architecture {
   readonly epollEvent: { readonly data: number; readonly size: number };
 }
 
+/** Newer system calls have one number everywhere; libc's wrappers came with glibc 2.36. */
+const MOUNT_SYSCALLS = { fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
+
 const X86_64: Architecture = {
   syscalls: {
     setgroups: 116,
@@ -32,6 +38,7 @@ const X86_64: Architecture = {
     capget: 125,
     capset: 126,
     futex: 202,
+    ...MOUNT_SYSCALLS,
   },
   O_DIRECT: 0o40000,
   O_LARGEFILE: 0o100000,
@@ -41,7 +48,15 @@ const X86_64: Architecture = {
 };
 
 const AARCH64: Architecture = {
-  syscalls: { setgroups: 159, setresuid: 147, setresgid: 149, capget: 90, capset: 91, futex: 98 },
+  syscalls: {
+    setgroups: 159,
+    setresuid: 147,
+    setresgid: 149,
+    capget: 90,
+    capset: 91,
+    futex: 98,
+    ...MOUNT_SYSCALLS,
+  },
   O_DIRECT: 0o200000,
   O_LARGEFILE: 0o400000,
   O_DIRECTORY: 0o40000,

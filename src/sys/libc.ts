@@ -65,6 +65,9 @@ const SYMBOLS = {
   flock: { parameters: ["i32", "i32"], result: "i32" },
   fcntl: { parameters: ["i32", "i32", "pointer"], result: "i32" },
 
+  /** Declared for ioctls that take a struct. */
+  ioctl: { parameters: ["i32", "u32", "pointer"], result: "i32" },
+
   // Waiting
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   epoll_create1: { parameters: ["i32"], result: "i32" },
@@ -125,6 +128,14 @@ const SYMBOLS = {
   syscall3: { name: "syscall", parameters: ["i32", "i32", "i32", "i32"], result: "i32" },
   syscall2p: { name: "syscall", parameters: ["i32", "pointer", "pointer"], result: "i32" },
   setgroups: { name: "syscall", parameters: ["i32", "i32", "pointer"], result: "i32" },
+  /** fsopen(2), fsconfig(2), fsmount(2) */
+  fsopen: { name: "syscall", parameters: ["i32", "buffer", "u32"], result: "i32" },
+  fsconfig: {
+    name: "syscall",
+    parameters: ["i32", "i32", "u32", "buffer", "buffer", "i32"],
+    result: "i32",
+  },
+  fsmount: { name: "syscall", parameters: ["i32", "i32", "u32", "u32"], result: "i32" },
   futex: {
     name: "syscall",
     parameters: ["i32", "pointer", "i32", "i32", "pointer"],

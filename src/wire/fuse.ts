@@ -196,6 +196,7 @@ export const FOPEN_NONSEEKABLE = 1 << 2;
 export const FOPEN_CACHE_DIR = 1 << 3;
 export const FOPEN_STREAM = 1 << 4;
 export const FOPEN_NOFLUSH = 1 << 5;
+export const FOPEN_PASSTHROUGH = 1 << 7;
 export const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
 
 /** fuse.h: fuse_release_in */
@@ -319,8 +320,13 @@ export const SETUPMAPPING_IN = {
   MOFFSET: 32,
   SIZE: 40,
 } as const;
-/** fuse.h: fuse_removemapping_in */
+/** SETUPMAPPING_IN.FLAGS */
+export const FUSE_SETUPMAPPING_FLAG_WRITE = 1 << 0;
+export const FUSE_SETUPMAPPING_FLAG_READ = 1 << 1;
+/** fuse.h: fuse_removemapping_in; the entries follow at once, without padding */
 export const REMOVEMAPPING_IN = { COUNT: 0, SIZE: 4 } as const;
+/** fuse.h: fuse_removemapping_one */
+export const REMOVEMAPPING_ONE = { MOFFSET: 0, LEN: 8, SIZE: 16 } as const;
 
 /** fuse.h: fuse_statx_in */
 export const STATX_IN = { GETATTR_FLAGS: 0, FH: 8, SX_FLAGS: 16, SX_MASK: 20, SIZE: 24 } as const;
@@ -419,3 +425,9 @@ export const FUSE2_HAS_RESEND = 2 ** 7;
 export const FUSE2_ALLOW_IDMAP = 2 ** 8;
 export const FUSE2_OVER_IO_URING = 2 ** 9;
 export const FUSE2_REQUEST_TIMEOUT = 2 ** 10;
+
+/** fuse.h: fuse_backing_map, the argument of {@linkcode FUSE_DEV_IOC_BACKING_OPEN} */
+export const BACKING_MAP = { FD: 0, FLAGS: 4, PADDING: 8, SIZE: 16 } as const;
+/** ioctls of /dev/fuse: lend the kernel a file that it reads, writes and maps in the place of one of ours. */
+export const FUSE_DEV_IOC_BACKING_OPEN = 0x4010e501;
+export const FUSE_DEV_IOC_BACKING_CLOSE = 0x4004e502;

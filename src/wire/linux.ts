@@ -35,6 +35,8 @@ export const STATX_BASIC_STATS = 0x7ff;
 export const STATX_BTIME = 0x800;
 export const STATX_MNT_ID = 0x1000;
 export const STATX_ATTR_MOUNT_ROOT = 0x2000;
+export const STATX_ATTR_IMMUTABLE = 0x10;
+export const STATX_ATTR_APPEND = 0x20;
 
 /** linux/dirent.h: struct linux_dirent64; NAME is NUL-terminated, the record padded to 8 */
 export const DIRENT64 = { INO: 0, OFF: 8, RECLEN: 16, TYPE: 18, NAME: 19 } as const;
@@ -57,8 +59,12 @@ export const STATFS = {
   FFREE: 48,
   NAMELEN: 64,
   FRSIZE: 72,
+  FLAGS: 80,
   SIZE: 120,
 } as const;
+
+/** STATFS.FLAGS: the mount, or the file system, is read-only (statvfs(3)) */
+export const ST_RDONLY = 1;
 
 /** asm-generic/fcntl.h: struct flock on 64-bit */
 export const FLOCK = { TYPE: 0, WHENCE: 2, START: 8, LEN: 16, PID: 24, SIZE: 32 } as const;
@@ -206,3 +212,10 @@ export const CAP_FSETID = 4;
 export const CAP_DAC_READ_SEARCH = 2;
 
 export const RLIMIT_NOFILE = 7;
+
+/** linux/mount.h: fsconfig(2) and fsmount(2) */
+export const FSCONFIG_SET_FLAG = 0;
+export const FSCONFIG_SET_STRING = 1;
+export const FSCONFIG_CMD_CREATE = 6;
+export const FSOPEN_CLOEXEC = 1;
+export const FSMOUNT_CLOEXEC = 1;
