@@ -68,3 +68,10 @@ export type { GuestCacheMode } from "./src/guest/vfs/cache_mode.ts";
 export type { StatVfs } from "./src/guest/vfs/stat.ts";
 export type { OpcodeTraffic } from "./src/guest/client/traffic.ts";
 export { IntervalNodes, IntervalTree } from "./src/intervals/interval_tree.ts";
+export { RangeAllocator, RangeFile } from "./src/guest/dax/range_allocator.ts";
+export type {
+  RangeAllocatorOptions,
+  RangeCounters,
+  RangeInfo,
+  RangeMapper,
+} from "./src/guest/dax/range_allocator.ts";

@@ -32,7 +32,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The folders of src/guest/, from the socket up: each may import those before it. */
-const GUEST_FOLDERS = ["frontend", "driver", "client", "vfs"];
+const GUEST_FOLDERS = ["frontend", "driver", "client", "dax", "vfs"];
 
 /** Modules directly in src/ that every layer may import: plain data, and errors. */
 const FOR_ALL = new Set(["assert.ts", "config.ts", "setup_error.ts"]);
