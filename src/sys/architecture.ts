@@ -6,6 +6,7 @@
  */
 
 interface Architecture {
+  readonly name: "x86_64" | "aarch64";
   /** asm/unistd.h: numbers of system calls that have to be made raw, because libc's wrappers act on all threads. */
   readonly syscalls: {
     readonly setgroups: number;
@@ -31,6 +32,7 @@ interface Architecture {
 const MOUNT_SYSCALLS = { fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
 
 const X86_64: Architecture = {
+  name: "x86_64",
   syscalls: {
     setgroups: 116,
     setresuid: 117,
@@ -48,6 +50,7 @@ const X86_64: Architecture = {
 };
 
 const AARCH64: Architecture = {
+  name: "aarch64",
   syscalls: {
     setgroups: 159,
     setresuid: 147,
