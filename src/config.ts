@@ -13,6 +13,9 @@ export type CacheMode = "never" | "metadata" | "auto" | "always";
 /** `--inode-file-handles`: whether inodes are held by file handles instead of open descriptors. */
 export type InodeFileHandles = "never" | "prefer" | "mandatory";
 
+/** `--dax`: which files guests map into their window. */
+export type DaxMode = "never" | "auto" | "always";
+
 /** How the passthrough file system shows a host directory. */
 export interface PassthroughConfig {
   /** The directory that the guest sees as its root. */
@@ -42,6 +45,16 @@ export interface PassthroughConfig {
   readonly inodeFileHandles: InodeFileHandles;
   /** `--preserve-noatime`: pass a guest's O_NOATIME on. */
   readonly preserveNoatime: boolean;
+  /** `--dax`: never, auto (by size, type and use), always (every regular file that can be mapped). */
+  readonly dax: DaxMode;
+}
+
+/** The DAX window that front ends are offered. */
+export interface WindowConfig {
+  /** Bytes: a multiple of 2 MiB. */
+  readonly size: number;
+  /** vhost-user: the bit of VHOST_USER_PROTOCOL_F_SHMEM; some monitors speak a draft of it with bit 21. */
+  readonly protocolBit: number;
 }
 
 /** Where front ends connect. */
@@ -63,6 +76,8 @@ export interface ServeConfig {
   readonly pollMicroseconds: number;
   /** `--rlimit-nofile`: descriptors to ask for; null = min(1,000,000, fs.nr_open), 0 = leave it. */
   readonly rlimitNofile: number | null;
+  /** `--dax-window`; null = none is offered. */
+  readonly window: WindowConfig | null;
   readonly passthrough: PassthroughConfig;
 }
 
@@ -85,4 +100,10 @@ export const PASSTHROUGH_DEFAULTS: Omit<PassthroughConfig, "sharedDir"> = {
   flockLocks: false,
   inodeFileHandles: "prefer",
   preserveNoatime: false,
+  dax: "auto",
 };
+
+/** The default of `--dax-window`. Windows are not free: a Linux guest spends a 64th of their size on page structs. */
+export const DAX_WINDOW_SIZE_DEFAULT: number = 1024 ** 3;
+/** What windows are made of: the ranges that guests map. */
+export const DAX_WINDOW_UNIT: number = 2 * 1024 ** 2;

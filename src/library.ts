@@ -5,13 +5,21 @@
  * @module
  */
 
-import { type CacheMode, type InodeFileHandles, PASSTHROUGH_DEFAULTS } from "./config.ts";
+import {
+  type CacheMode,
+  DAX_WINDOW_SIZE_DEFAULT,
+  DAX_WINDOW_UNIT,
+  type DaxMode,
+  type InodeFileHandles,
+  PASSTHROUGH_DEFAULTS,
+} from "./config.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
 import type { Log } from "./log.ts";
 import { serve as serveDirectory, serveDevice } from "./serve.ts";
 import * as errnoConstants from "./sys/errno.ts";
 import * as fuseConstants from "./wire/fuse.ts";
 import * as linuxConstants from "./wire/linux.ts";
+import { VHOST_USER_PROTOCOL_F } from "./wire/vhost_user.ts";
 import { VIRTIO_FS_CONFIG } from "./wire/virtio_fs.ts";
 
 /**
@@ -94,6 +102,8 @@ export interface PassthroughOptions {
   readonly inodeFileHandles?: InodeFileHandles;
   /** A guest's O_NOATIME is passed on. Default false. */
   readonly preserveNoatime?: boolean;
+  /** Which files guests with a DAX window map. Default "auto": those of 1 MiB and more, unless they are executable or thrash the window. */
+  readonly dax?: DaxMode;
 }
 
 /**
@@ -132,6 +142,8 @@ export interface ServeOptions {
   readonly keepListening?: boolean;
   /** The host directory that the guest shall see. */
   readonly sharedDir?: string;
+  /** Bytes of the DAX window, for front ends that have shared-memory regions: a multiple of 2 MiB. Default 1 GiB. */
+  readonly daxWindow?: number;
   /** How it is shown. */
   readonly passthrough?: PassthroughOptions;
   /** Open files to ask the kernel for, with `sharedDir`; 0 = leave the limit alone. Default: a million, if allowed. */
@@ -218,14 +230,18 @@ export async function serve(options: ServeOptions): Promise<void> {
     signal: options.signal ?? new AbortController().signal,
   };
   if (sharedDir === undefined) {
-    await serveDevice({ ...device, fileSystem: moduleSource(options) }, hooks);
+    await serveDevice({ ...device, window: null, fileSystem: moduleSource(options) }, hooks);
     return;
   }
   const given = options.passthrough ?? {};
   const xattr = given.xattr === true || given.posixAcl === true || given.securityLabel === true;
   const passthrough = { ...PASSTHROUGH_DEFAULTS, ...given, xattr, sharedDir };
   const rlimitNofile = options.rlimitNofile ?? null;
-  await serveDirectory({ ...device, rlimitNofile, passthrough }, hooks);
+  const size = options.daxWindow ?? DAX_WINDOW_SIZE_DEFAULT;
+  const window = passthrough.dax === "never"
+    ? null
+    : { size, protocolBit: VHOST_USER_PROTOCOL_F.SHMEM };
+  await serveDirectory({ ...device, rlimitNofile, window, passthrough }, hooks);
 }
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -262,6 +278,10 @@ function check(options: ServeOptions): void {
   checkWhole("fd", fd, 0, 2 ** 31 - 1);
   checkWhole("requestQueues", options.requestQueues, 1, REQUEST_QUEUES_MAX);
   checkWhole("pollMicroseconds", options.pollMicroseconds, 0, 1_000_000);
+  checkWhole("daxWindow", options.daxWindow, DAX_WINDOW_UNIT, Number.MAX_SAFE_INTEGER);
+  if ((options.daxWindow ?? 0) % DAX_WINDOW_UNIT !== 0) {
+    throw new RangeError(`daxWindow is ${options.daxWindow}: a multiple of 2 MiB is expected`);
+  }
   checkWhole("rlimitNofile", options.rlimitNofile, 0, Number.MAX_SAFE_INTEGER);
 }
 

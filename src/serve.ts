@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Endpoint, ServeConfig } from "./config.ts";
+import type { Endpoint, ServeConfig, WindowConfig } from "./config.ts";
 import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
 import type { Log } from "./log.ts";
@@ -33,6 +33,7 @@ export interface DeviceConfig {
   readonly requestQueueCount: number;
   readonly pollMicroseconds: number;
   readonly fileSystem: FileSystemSource;
+  readonly window: WindowConfig | null;
 }
 
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
@@ -111,6 +112,7 @@ async function startDevice(
       pollMicroseconds: config.pollMicroseconds,
       trace: hooks.trace ?? false,
       fileSystem: config.fileSystem,
+      window: config.window,
       log: (level, message) => log[level](message),
       failed,
     });

@@ -5,8 +5,15 @@
  * @module
  */
 
-import { type Endpoint, PASSTHROUGH_DEFAULTS, type ServeConfig } from "../config.ts";
+import {
+  DAX_WINDOW_SIZE_DEFAULT,
+  type Endpoint,
+  PASSTHROUGH_DEFAULTS,
+  type ServeConfig,
+  type WindowConfig,
+} from "../config.ts";
 import { SetupError } from "../setup_error.ts";
+import { VHOST_USER_PROTOCOL_F } from "../wire/vhost_user.ts";
 import { UsageError } from "./exit.ts";
 import { usageLine } from "./parse.ts";
 import { SERVE_TEXT, type ServeOptions } from "./serve_options.ts";
@@ -25,6 +32,7 @@ export function serveConfig(options: ServeOptions): ServeConfig {
     requestQueueCount: options.requestQueues ?? 1,
     pollMicroseconds: options.pollMicroseconds ?? 0,
     rlimitNofile: options.rlimitNofile ?? null,
+    window: windowOf(options),
     passthrough: {
       sharedDir: options.sharedDir,
       cache: options.cache ?? PASSTHROUGH_DEFAULTS.cache,
@@ -44,6 +52,7 @@ export function serveConfig(options: ServeOptions): ServeConfig {
       flockLocks: options.flock,
       inodeFileHandles: options.inodeFileHandles ?? PASSTHROUGH_DEFAULTS.inodeFileHandles,
       preserveNoatime: options.preserveNoatime,
+      dax: options.dax ?? PASSTHROUGH_DEFAULTS.dax,
     },
   };
 }
@@ -89,6 +98,19 @@ export function isolationWarnings(options: ServeOptions): string[] {
     warnings.push(`--modcaps ${options.modcaps}: this version does not change its capabilities`);
   }
   return warnings;
+}
+
+function windowOf(options: ServeOptions): WindowConfig | null {
+  if (options.dax === "never") {
+    if (options.daxWindow !== undefined) {
+      throw misused("--dax never and --dax-window exclude each other");
+    }
+    return null;
+  }
+  return {
+    size: options.daxWindow ?? DAX_WINDOW_SIZE_DEFAULT,
+    protocolBit: Number(options.daxProtocolBit ?? VHOST_USER_PROTOCOL_F.SHMEM),
+  };
 }
 
 function endpointOf(options: ServeOptions): Endpoint {

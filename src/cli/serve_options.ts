@@ -17,6 +17,7 @@ import {
   transform,
   type ValueParser,
 } from "@optique/core/valueparser";
+import { DAX_WINDOW_SIZE_DEFAULT, DAX_WINDOW_UNIT } from "../config.ts";
 import { LOG_LEVELS } from "../log.ts";
 import { anyOf, type CommandText, lastOf, parseCommand } from "./parse.ts";
 
@@ -26,6 +27,9 @@ const TAG_BYTES_MAX = 36;
 const REQUEST_QUEUES_MAX = 64;
 /** A second of watching an idle queue is more than enough. */
 const POLL_MICROSECONDS_MAX = 1_000_000;
+
+/** Guests can address no more. */
+const WINDOW_SIZE_MAX = 16 * 1024 ** 4;
 
 /** Words that were spelled differently once. */
 function withAlias<T extends string>(
@@ -207,6 +211,50 @@ const resources = group(
   }),
 );
 
+/** "512M": a number of bytes, or of KiB, MiB, GiB, TiB by their letters. */
+function windowSize(): ValueParser<"sync", number> {
+  return {
+    mode: "sync",
+    metavar: "SIZE",
+    placeholder: DAX_WINDOW_SIZE_DEFAULT,
+    parse(input) {
+      const [, digits, unit] = /^(\d+)([KMGT]?)(?:iB|B)?$/i.exec(input) ?? [];
+      const power = "KMGT".indexOf((unit ?? "").toUpperCase());
+      const size = Number(digits) * (unit === "" ? 1 : 1024 ** (power + 1));
+      if (size >= DAX_WINDOW_UNIT && size % DAX_WINDOW_UNIT === 0 && size <= WINDOW_SIZE_MAX) {
+        return { success: true, value: size };
+      }
+      return {
+        success: false,
+        error: message`A window has a multiple of 2 MiB, as in 512M or 8G, and up to 16T, not ${
+          text(input)
+        }.`,
+      };
+    },
+    format: (value) => String(value),
+  };
+}
+
+const dax = group(
+  "DAX window",
+  object({
+    dax: lastOf(option("--dax", choice(["never", "auto", "always"], { metavar: "WHEN" }), {
+      description:
+        message`Which files guests map into their window, where the front end has one: never; auto (the default): files of 1 MiB and more that are not executable, until their random reads thrash the window; always: all regular files that can be mapped.`,
+    })),
+    daxWindow: lastOf(option("--dax-window", windowSize(), {
+      description:
+        message`Size of the window (default 1G). A Linux guest spends a 64th of it on page structs.`,
+    })),
+    daxProtocolBit: lastOf(
+      option("--dax-protocol-bit", choice(["22", "21"], { metavar: "BIT" }), {
+        description:
+          message`The vhost-user protocol feature by which the window is offered: 22 (the default, SHMEM), or 21 for front ends that speak the draft of older rust-vmm.`,
+      }),
+    ),
+  }),
+);
+
 const logging = group(
   "Logging",
   object({
@@ -293,6 +341,7 @@ const parser = merge(
   socket,
   caching,
   features,
+  dax,
   resources,
   logging,
   isolation,

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { VhostUserWindow } from "../dax/vhost_user_window.ts";
 import type { FileSystem } from "../fuse/file_system.ts";
 import { FuseServer } from "../fuse/server.ts";
 import { Session } from "../fuse/session.ts";
@@ -17,8 +18,10 @@ import type { NativeMemory } from "../sys/native_memory.ts";
 import { ControlReceiver } from "./control.ts";
 import { QueueLoop } from "./queue_loop.ts";
 import type { FileSystemSource, WorkerMessage, WorkerStart } from "./worker_messages.ts";
+import { QUEUE_WORKER_NAME } from "./worker_url.ts";
 
 interface WorkerScope {
+  readonly name: string;
   postMessage(message: WorkerMessage): void;
   onmessage: ((event: MessageEvent<WorkerStart>) => void) | null;
   close(): void;
@@ -29,7 +32,16 @@ async function makeFileSystem(
   state: NativeMemory,
   warn: (message: string) => void,
 ): Promise<FileSystem> {
-  if (source.kind === "passthrough") return new PassthroughFs(source.config, state, warn);
+  if (source.kind === "passthrough") {
+    const { config } = source;
+    const options = { demotes: config.dax === "auto", warn };
+    return new PassthroughFs(
+      config,
+      state,
+      warn,
+      (inodes, files) => new VhostUserWindow(state, inodes, files, options),
+    );
+  }
   const module = await import(source.url);
   return module.default(source.options);
 }
@@ -66,8 +78,11 @@ async function start(scope: WorkerScope, options: WorkerStart): Promise<void> {
 
 if ("WorkerGlobalScope" in globalThis) {
   const scope = globalThis as unknown as WorkerScope;
-  scope.onmessage = (event) => {
-    scope.onmessage = null;
-    start(scope, event.data);
-  };
+  // Other Workers of the executable load this module, too.
+  if (scope.name.startsWith(QUEUE_WORKER_NAME)) {
+    scope.onmessage = (event) => {
+      scope.onmessage = null;
+      start(scope, event.data);
+    };
+  }
 }

@@ -9,6 +9,7 @@
 
 import { assert } from "../assert.ts";
 import type { RegionAddresses } from "../memory/guest_memory.ts";
+import { DAX_HEADER, STATE_HEADER } from "../state/layout.ts";
 import { StateMemory } from "../state/state_memory.ts";
 import type { QueueSetup, VhostUserDevice } from "../vhost_user/device.ts";
 import { FIRST_REQUEST_QUEUE, HIPRIO_QUEUE, VIRTIO_FS_CONFIG } from "../wire/virtio_fs.ts";
@@ -17,9 +18,11 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_VERSION_1,
 } from "../wire/virtio_ring.ts";
-import { ControlCaller } from "./control.ts";
+import type { WindowConfig } from "../config.ts";
+import { type Answer, type Command, ControlCaller } from "./control.ts";
+import { WindowOffer } from "./window_offer.ts";
 import type { FileSystemSource, WorkerMessage, WorkerStart } from "./worker_messages.ts";
-import { QUEUE_WORKER_URL } from "./worker_url.ts";
+import { QUEUE_WORKER_NAME, QUEUE_WORKER_URL } from "./worker_url.ts";
 
 /** What the device is made of. */
 export interface DeviceOptions {
@@ -28,10 +31,14 @@ export interface DeviceOptions {
   readonly pollMicroseconds: number;
   readonly trace: boolean;
   readonly fileSystem: FileSystemSource;
+  /** The DAX window, or null. */
+  readonly window: WindowConfig | null;
   readonly log: (level: "debug" | "info" | "warn", message: string) => void;
   /** A Worker ended by itself: the device is of no use any more. */
   readonly failed: (reason: string) => void;
 }
+
+const COMMANDS = (STATE_HEADER.DAX + DAX_HEADER.COMMANDS) >>> 2;
 
 interface QueueThread {
   readonly worker: Worker;
@@ -46,6 +53,7 @@ export class VirtioFsDevice implements VhostUserDevice {
   readonly config: Uint8Array | null;
   readonly #state: StateMemory;
   readonly #threads: readonly QueueThread[];
+  readonly #window: WindowOffer | null;
 
   private constructor(options: DeviceOptions, state: StateMemory, threads: QueueThread[]) {
     this.queueCount = FIRST_REQUEST_QUEUE + options.requestQueueCount;
@@ -54,6 +62,9 @@ export class VirtioFsDevice implements VhostUserDevice {
       : deviceConfig(options.tag, options.requestQueueCount);
     this.#state = state;
     this.#threads = threads;
+    this.#window = options.window === null
+      ? null
+      : new WindowOffer(state.memory, options.window, options.log);
   }
 
   /** Starts the threads. Throws an Error with the reason if the file system cannot be made. */
@@ -74,37 +85,64 @@ export class VirtioFsDevice implements VhostUserDevice {
 
   async setMemory(regions: readonly RegionAddresses[]): Promise<void> {
     await Promise.all(
-      this.#threads.map((thread) => thread.control.call({ kind: "memory", regions })),
+      this.#threads.map((thread) => this.#order(thread, { kind: "memory", regions })),
     );
   }
 
   async startQueue(setup: QueueSetup): Promise<string | null> {
-    const answer = await this.#threadOf(setup.index).control.call({ kind: "start", setup });
+    const answer = await this.#order(this.#threadOf(setup.index), { kind: "start", setup });
     return typeof answer === "string" ? answer : null;
   }
 
   async stopQueue(index: number): Promise<number> {
-    const answer = await this.#threadOf(index).control.call({ kind: "stop", index });
+    const answer = await this.#order(this.#threadOf(index), { kind: "stop", index });
     assert(typeof answer === "number", "stopping a queue answers with its index");
     return answer;
   }
 
   async setCallFd(index: number, callFd: number): Promise<void> {
-    await this.#threadOf(index).control.call({ kind: "call", index, callFd });
+    await this.#order(this.#threadOf(index), { kind: "call", index, callFd });
   }
 
   async reset(): Promise<void> {
-    await this.#threads[0]!.control.call({ kind: "end" });
+    await this.#order(this.#threads[0]!, { kind: "end" });
+  }
+
+  get shmemBit(): number | null {
+    return this.#window?.protocolBit ?? null;
+  }
+
+  async openShmem(): Promise<readonly number[]> {
+    return this.#window === null ? [] : [await this.#window.open()];
+  }
+
+  setShmemChannel(fd: number): void {
+    this.#window?.setChannel(fd);
   }
 
   /** Ends the threads. The queues are stopped. */
   async close(): Promise<void> {
-    for (const { worker, control } of this.#threads) {
-      await control.call({ kind: "exit" });
-      worker.terminate();
-      control.close();
+    for (const thread of this.#threads) {
+      await this.#order(thread, { kind: "exit" });
+      thread.worker.terminate();
+      thread.control.close();
     }
+    await this.#window?.close();
     this.#state.close();
+  }
+
+  /**
+   * Has a thread carry out a command. The front end may be waiting for that, and so for us: no thread waits for the front end
+   * meanwhile (DAX_HEADER.COMMANDS).
+   */
+  async #order(thread: QueueThread, command: Command): Promise<Answer> {
+    const { i32 } = this.#state.memory;
+    Atomics.add(i32, COMMANDS, 1);
+    try {
+      return await thread.control.call(command);
+    } finally {
+      Atomics.sub(i32, COMMANDS, 1);
+    }
   }
 
   #threadOf(queueIndex: number): QueueThread {
@@ -135,7 +173,10 @@ function startThread(
   index: number,
 ): Promise<QueueThread> {
   const control = new ControlCaller();
-  const worker = new Worker(QUEUE_WORKER_URL, { type: "module", name: `queue-${index + 1}` });
+  const worker = new Worker(QUEUE_WORKER_URL, {
+    type: "module",
+    name: `${QUEUE_WORKER_NAME}${index + 1}`,
+  });
   const requestQueue = FIRST_REQUEST_QUEUE + index;
   const start: WorkerStart = {
     queueIndices: index === 0 ? [HIPRIO_QUEUE, requestQueue] : [requestQueue],

@@ -8,3 +8,6 @@
 export const QUEUE_WORKER_URL: string = import.meta.url.endsWith("/worker_url.ts")
   ? new URL("./queue_worker.ts", import.meta.url).href
   : import.meta.url;
+
+/** How the names of these Workers begin; the number of the queue follows. */
+export const QUEUE_WORKER_NAME = "queue-";

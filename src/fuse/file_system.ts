@@ -19,18 +19,21 @@
  *    request on the open file, and in one `release` or `releasedir`.
  *  - **Threads.** With several request queues each has its own thread and its own instance of the file system;
  *    they share what they must in shared memory. With one queue there is one instance.
- *  - **Waiting.** A method must not block. `setlkw` may return {@linkcode PENDING}: it is called again with
+ *  - **Waiting.** A method must not block. Some, `setlkw` first of all, may return {@linkcode PENDING}: it is called again with
  *    the same request until it returns something else.
  *
  * @module
  */
 
-import { ENOSYS, type Status } from "../sys/errno.ts";
+import { ENOSYS, EOPNOTSUPP, type Status } from "../sys/errno.ts";
 import type { Reply } from "./reply.ts";
 import type { Request } from "./request.ts";
 import type { Session } from "./session.ts";
 
-/** Status of a request that cannot be answered yet; it will be tried again. Only {@linkcode FileSystem.setlkw} may return it. */
+/**
+ * Status of a request that cannot be answered yet; it will be tried again, as it is. {@linkcode FileSystem.setlkw},
+ * {@linkcode FileSystem.setupmapping}, {@linkcode FileSystem.removemapping} and {@linkcode FileSystem.init} may return it.
+ */
 export const PENDING = 1;
 
 /**
@@ -49,7 +52,15 @@ export const PENDING = 1;
  *   }
  * }
  *
- * const negotiation = { minor: 45, offered: 0, offered2: 0, wanted: 0, wanted2: 0, maxWrite: 4096 };
+ * const negotiation = {
+ *   minor: 45,
+ *   offered: 0,
+ *   offered2: 0,
+ *   wanted: 0,
+ *   wanted2: 0,
+ *   maxWrite: 4096,
+ *   mapAlignment: 0,
+ * };
  * if (new ListingFs().init(negotiation) !== 0) throw new Error("not agreed");
  * if (negotiation.wanted !== FUSE_DO_READDIRPLUS) throw new Error("not wanted");
  * ```
@@ -67,6 +78,8 @@ export interface Negotiation {
   wanted2: number;
   /** Largest WRITE, in bytes: up to 1 MiB. */
   maxWrite: number;
+  /** With FUSE_MAP_ALIGNMENT: mappings are made in multiples of 2 to the power of this. */
+  mapAlignment: number;
 }
 
 /**
@@ -289,6 +302,16 @@ export abstract class FileSystem {
   /** LK_IN; waits: {@linkcode PENDING} until it is free. */
   setlkw(_request: Request, _reply: Reply): Status {
     return -ENOSYS;
+  }
+
+  /** SETUPMAPPING_IN. Map a piece of the file into the guest's window. Linux sends it only if FUSE_MAP_ALIGNMENT was agreed on. */
+  setupmapping(_request: Request, _reply: Reply): Status {
+    return -EOPNOTSUPP;
+  }
+
+  /** REMOVEMAPPING_IN and REMOVEMAPPING_ONEs. */
+  removemapping(_request: Request, _reply: Reply): Status {
+    return -EOPNOTSUPP;
   }
 
   /** FALLOCATE_IN */

@@ -6,7 +6,7 @@
  */
 
 import { assert } from "../assert.ts";
-import { ENOSYS, ENOTTY, EOPNOTSUPP, type Status } from "../sys/errno.ts";
+import { ENOSYS, ENOTTY, type Status } from "../sys/errno.ts";
 import * as wire from "../wire/fuse.ts";
 import { Opcode, OPCODE_COUNT } from "../wire/fuse.ts";
 import type { FileSystem } from "./file_system.ts";
@@ -207,20 +207,19 @@ const ROWS: Record<number, Operation> = {
     wire.WRITE_OUT.SIZE,
     (fs, q, r) => fs.copyFileRange(q, r),
   ),
-  // Without a DAX window there is nothing to map into.
   [Opcode.SETUPMAPPING]: row(
     "SETUPMAPPING",
     wire.SETUPMAPPING_IN.SIZE,
     0,
     0,
-    () => -EOPNOTSUPP,
+    (fs, q, r) => fs.setupmapping(q, r),
   ),
   [Opcode.REMOVEMAPPING]: row(
     "REMOVEMAPPING",
     wire.REMOVEMAPPING_IN.SIZE,
     0,
     0,
-    () => -EOPNOTSUPP,
+    (fs, q, r) => fs.removemapping(q, r),
   ),
   [Opcode.SYNCFS]: row("SYNCFS", wire.SYNCFS_IN.SIZE, 0, 0, (fs, q, r) => fs.syncfs(q, r)),
   [Opcode.TMPFILE]: row(

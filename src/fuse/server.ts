@@ -219,9 +219,10 @@ export class FuseServer {
       wanted: wire.FUSE_INIT_EXT | wire.FUSE_MAX_PAGES | wire.FUSE_BIG_WRITES,
       wanted2: 0,
       maxWrite: MAX_WRITE,
+      mapAlignment: 0,
     };
     const status = this.#fs.init(negotiation);
-    if (status < 0) return status;
+    if (status !== 0) return status;
     assert(negotiation.maxWrite <= MAX_WRITE, "maxWrite <= MAX_WRITE");
     const flags = (negotiation.wanted & offered) >>> 0;
     const flags2 = (negotiation.wanted2 & offered2) >>> 0;
@@ -233,6 +234,9 @@ export class FuseServer {
     reply.setU32(INIT_OUT.MAX_WRITE, negotiation.maxWrite);
     reply.setU32(INIT_OUT.TIME_GRAN, 1);
     reply.setU16(INIT_OUT.MAX_PAGES, Math.ceil(negotiation.maxWrite / PAGE_SIZE));
+    if ((flags & wire.FUSE_MAP_ALIGNMENT) !== 0) {
+      reply.setU16(INIT_OUT.MAP_ALIGNMENT, negotiation.mapAlignment);
+    }
     this.#session.begin(minor, flags, flags2);
     return 0;
   }

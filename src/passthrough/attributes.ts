@@ -40,6 +40,7 @@ import {
   UTIME_NOW,
   UTIME_OMIT,
 } from "../wire/linux.ts";
+import { daxFlag } from "./dax_files.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -80,9 +81,9 @@ function copyHalves(reply: Reply, offset: number, source: DataView, from: number
   reply.setU32(offset + 4, source.getUint32(from + 4, true));
 }
 
-function replyAttr(share: Share, reply: Reply): void {
+function replyAttr(share: Share, reply: Reply, nodeid: number): void {
   reply.setAttrValid(share.policy.validSeconds, share.policy.validNanoseconds);
-  writeAttr(share, reply, ATTR_OUT.ATTR, 0);
+  writeAttr(share, reply, ATTR_OUT.ATTR, daxFlag(share, nodeid));
 }
 
 /** statx of the inode, through its open file if the request names one. */
@@ -107,7 +108,7 @@ export function getattr(share: Share, request: Request, reply: Reply): Status {
   const usesHandle = (request.u32(GETATTR_IN.GETATTR_FLAGS) & FUSE_GETATTR_FH) !== 0;
   const result = statNode(share, request, usesHandle, GETATTR_IN.FH);
   if (result < 0) return result;
-  replyAttr(share, reply);
+  replyAttr(share, reply, request.nodeid);
   return 0;
 }
 
@@ -140,7 +141,7 @@ export function setattr(share: Share, request: Request, reply: Reply): Status {
   }
   if (result === 0) result = applyAttributes(share, request, valid, fd, handleFd);
   if (result === 0) result = share.statFd(handleFd >= 0 ? handleFd : fd);
-  if (result === 0) replyAttr(share, reply);
+  if (result === 0) replyAttr(share, reply, nodeid);
   if (handleFd >= 0) share.handles.release(slot);
   share.giveBack(nodeid, fd);
   return result;

@@ -17,6 +17,7 @@ import { libc, status } from "../sys/libc.ts";
 import { ENTRY_OUT, FUSE_ATTR_SUBMOUNT, FUSE_ROOT_ID, FUSE_SUBMOUNTS } from "../wire/fuse.ts";
 import { AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, S_IFDIR, S_IFMT } from "../wire/linux.ts";
 import { writeAttr } from "./attributes.ts";
+import { daxFlag } from "./dax_files.ts";
 import { SCRATCH } from "./scratch.ts";
 import { type Share, STATX_MASK } from "./share.ts";
 
@@ -121,7 +122,7 @@ export function writeEntry(
     share,
     reply,
     offset + ENTRY_OUT.ATTR,
-    isSubmount(share, nodeid, parent) ? FUSE_ATTR_SUBMOUNT : 0,
+    isSubmount(share, nodeid, parent) ? FUSE_ATTR_SUBMOUNT : daxFlag(share, nodeid),
   );
 }
 

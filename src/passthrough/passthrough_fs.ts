@@ -6,7 +6,8 @@
  */
 
 import type { PassthroughConfig } from "../config.ts";
-import { FileSystem, type Negotiation } from "../fuse/file_system.ts";
+import type { DaxWindow, MappableFiles } from "../fuse/dax_window.ts";
+import { FileSystem, type Negotiation, type PENDING } from "../fuse/file_system.ts";
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import type { Session } from "../fuse/session.ts";
@@ -14,12 +15,15 @@ import { errnoName, type Status } from "../sys/errno.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 import * as wire from "../wire/fuse.ts";
 import * as attributes from "./attributes.ts";
+import { ShareFiles } from "./dax_files.ts";
 import * as directories from "./directories.ts";
 import * as files from "./files.ts";
 import * as locks from "./locks.ts";
+import * as mapping from "./mapping.ts";
 import * as names from "./names.ts";
 import * as nodes from "./nodes.ts";
 import * as opens from "./opens.ts";
+import type { DaxInodeTable } from "../state/dax_inode_table.ts";
 import { Share } from "./share.ts";
 import * as xattrs from "./xattrs.ts";
 
@@ -29,22 +33,28 @@ const ALWAYS_WANTED = wire.FUSE_ASYNC_READ | wire.FUSE_PARALLEL_DIROPS | wire.FU
   // A symlink's target never changes, so a guest may always keep it.
   wire.FUSE_CACHE_SYMLINKS;
 
+/** Makes the window that files of the share are mapped into; `DaxInodeTable` is the share's own. */
+export type WindowMaker = (inodes: DaxInodeTable, files: MappableFiles) => DaxWindow;
+
 /** One per queue thread, over tables in shared memory. */
 export class PassthroughFs extends FileSystem {
   readonly #share: Share;
 
   /**
    * Makes the calling thread a queue's thread (its working directory, umask and groups change), and opens the shared
-   * directory if no other queue has. Throws if that fails. `warn` gets what an operator should know.
+   * directory if no other queue has. Throws if that fails. `warn` gets what an operator should know; `makeWindow` makes the DAX window,
+   * if there is to be one.
    */
   constructor(
     config: PassthroughConfig,
     state: NativeMemory,
     warn: (message: string) => void = () => {},
+    makeWindow: WindowMaker | null = null,
   ) {
     super();
     const share = new Share(config, state);
     this.#share = share;
+    if (makeWindow !== null) share.window = makeWindow(share.daxInodes, new ShareFiles(share));
     share.enterThread();
     if (share.inodes.acquire(wire.FUSE_ROOT_ID)) {
       share.inodes.release(wire.FUSE_ROOT_ID);
@@ -91,11 +101,26 @@ export class PassthroughFs extends FileSystem {
     if (config.allowMmap) wanted2 |= wire.FUSE2_DIRECT_IO_ALLOW_MMAP;
     negotiation.wanted |= wanted;
     negotiation.wanted2 |= wanted2;
+    return this.#initWindow(negotiation);
+  }
+
+  /** A guest that has a window offers FUSE_MAP_ALIGNMENT. */
+  #initWindow(negotiation: Negotiation): Status | typeof PENDING {
+    const { config, window } = this.#share;
+    this.#share.forgetMountKinds();
+    if (config.dax === "never" || window.size === 0) return 0;
+    if ((negotiation.offered & wire.FUSE_MAP_ALIGNMENT) === 0) return 0;
+    const result = window.begin(config.readonly);
+    if (result !== 0 || !window.mapsWritable) return result;
+    negotiation.wanted |= wire.FUSE_MAP_ALIGNMENT;
+    negotiation.wanted2 |= wire.FUSE2_HAS_INODE_DAX;
+    negotiation.mapAlignment = mapping.MAP_ALIGNMENT;
     return 0;
   }
 
   override destroy(): void {
-    const { handles, inodes, locks } = this.#share;
+    const { handles, inodes, locks, window } = this.#share;
+    window.clear();
     handles.closeAll();
     inodes.forgetAll();
     // The root stays, its locks do not.
@@ -106,6 +131,7 @@ export class PassthroughFs extends FileSystem {
   }
 
   override disconnect(): void {
+    this.#share.window.disconnect();
     this.#share.forgetMounts();
   }
 
@@ -255,6 +281,14 @@ export class PassthroughFs extends FileSystem {
 
   override removexattr(request: Request): Status {
     return xattrs.removexattr(this.#share, request);
+  }
+
+  override setupmapping(request: Request): Status | typeof PENDING {
+    return mapping.setupmapping(this.#share, request);
+  }
+
+  override removemapping(request: Request): Status | typeof PENDING {
+    return mapping.removemapping(this.#share, request);
   }
 
   override getlk(request: Request, reply: Reply): Status {

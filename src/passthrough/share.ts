@@ -7,12 +7,14 @@
 
 import { assert } from "../assert.ts";
 import type { PassthroughConfig } from "../config.ts";
+import { type DaxWindow, NO_WINDOW } from "../fuse/dax_window.ts";
 import type { Session } from "../fuse/session.ts";
 import { O_DIRECTORY, O_NOFOLLOW } from "../sys/architecture.ts";
 import { EBADF, EMFILE, EOPNOTSUPP, errnoName, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 import { descriptorLimit } from "../sys/rlimit.ts";
+import { DaxInodeTable } from "../state/dax_inode_table.ts";
 import { HandleTable } from "../state/handle_table.ts";
 import { InodeKey, InodeTable } from "../state/inode_table.ts";
 import { INODE_SLOT } from "../state/layout.ts";
@@ -41,6 +43,7 @@ import {
 } from "../wire/linux.ts";
 import { type CachePolicy, cachePolicy } from "./cache_policy.ts";
 import { Credentials } from "./credentials.ts";
+import { type MountKind, mountKindOf } from "./dax_files.ts";
 import { SCRATCH, Scratch } from "./scratch.ts";
 
 /** What every statx(2) here asks for. */
@@ -70,12 +73,16 @@ export class Share {
   /** Whether the last name looked up was of an inode not known before: the next one likely is too, and two system calls do then where three would. */
   expectsNew = false;
   session!: Session;
+  readonly daxInodes: DaxInodeTable;
+  /** The guest's DAX window. */
+  window: DaxWindow = NO_WINDOW;
   /** Whether inodes may be held by file handle: asked for, and possible here. */
   #handlesWork = false;
   readonly #stat: DataView;
   readonly #inodeFdPreferred: number;
   readonly #inodeFdMax: number;
   readonly #quietMounts = new Map<number, boolean>();
+  readonly #mountKinds = new Map<number, MountKind>();
 
   constructor(config: PassthroughConfig, state: NativeMemory) {
     this.config = config;
@@ -86,6 +93,7 @@ export class Share {
       this.locks.removeList(firstLock);
       this.locks.mutex.unlock();
     });
+    this.daxInodes = new DaxInodeTable(state, this.inodes);
     this.handles = new HandleTable(state);
     this.mounts = new MountTable(state);
     this.#stat = this.scratch.memory.view;
@@ -273,9 +281,25 @@ export class Share {
     return quiet;
   }
 
+  /** What the inode's mount means for mappings of its files. */
+  mountKind(nodeid: number): MountKind {
+    const mountId = this.inodes.mountId(nodeid);
+    const known = this.#mountKinds.get(mountId);
+    if (known !== undefined) return known;
+    const kind = mountKindOf(this, nodeid);
+    this.#mountKinds.set(mountId, kind);
+    return kind;
+  }
+
+  /** What was found out about mounts and the window may be another matter in the next session. */
+  forgetMountKinds(): void {
+    this.#mountKinds.clear();
+  }
+
   /** Forgets what depends on mounts: the kernel uses their ids again. No request is running on this thread's queues. */
   forgetMounts(): void {
     this.#quietMounts.clear();
+    this.forgetMountKinds();
     this.mounts.keepFirst();
   }
 

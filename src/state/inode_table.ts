@@ -169,6 +169,14 @@ export class InodeTable {
     return this.#u32[this.#word(nodeid) + DEV_HI]!;
   }
 
+  inoLo(nodeid: number): number {
+    return this.#u32[this.#word(nodeid) + INO_LO]!;
+  }
+
+  inoHi(nodeid: number): number {
+    return this.#u32[this.#word(nodeid) + INO_HI]!;
+  }
+
   handleType(nodeid: number): number {
     return this.#i32[this.#word(nodeid) + HANDLE_TYPE]!;
   }

@@ -9,11 +9,13 @@
  * @module
  */
 
+import { IntervalNodes } from "../intervals/interval_tree.ts";
+
 /** "virtfsts" in little-endian bytes. */
 export const STATE_MAGIC_LO = 0x74726976;
 export const STATE_MAGIC_HI = 0x73747366;
 /** Increased whenever an offset below, or in one of the tables, changes its meaning. */
-export const STATE_LAYOUT_VERSION = 1;
+export const STATE_LAYOUT_VERSION = 2;
 /** The memfd's name, by which it is found in /proc/PID/fd. */
 export const STATE_MEMORY_NAME = "virtiofsd-ts-state";
 
@@ -25,6 +27,10 @@ export const HANDLE_COUNT_MAX = 1 << 20;
 export const LOCK_OWNER_COUNT_MAX = 1 << 16;
 /** Most mounts under the shared directory whose inodes can be held by file handle. */
 export const MOUNT_COUNT_MAX = 1024;
+/** Most live mappings in the DAX window: 128 GiB in pieces of 2 MiB. Linux lets a monitor have about as many (vm.max_map_count). */
+export const MAPPING_COUNT_MAX = 1 << 16;
+/** Files whose random reads were found to thrash the window, remembered by inode number. A power of two. */
+export const DEMOTION_COUNT = 1024;
 /** A power of two. */
 export const DIRECTORY_MUTEX_COUNT = 64;
 /** Most request queues. */
@@ -59,9 +65,108 @@ export const STATE_HEADER = {
   MOUNT_USED: 96,
   /** What INIT agreed on, see `fuse/session.ts`. */
   SESSION: 128,
+  /** The DAX window, see {@linkcode DAX_HEADER}. */
+  DAX: 256,
   /** Mutexes of directory positions; handle slots share them by number. */
   DIRECTORY_MUTEXES: 1024,
   SIZE: 4096,
+} as const;
+
+/** The DAX window, from STATE_HEADER.DAX on. Doubles hold whole numbers. */
+export const DAX_HEADER = {
+  /** Guards the back-end channel and everything here but COMMANDS. */
+  MUTEX: 0,
+  /** Orders from the main thread under way: who waits for the front end gives up, since that may be waiting for us. */
+  COMMANDS: 4,
+  /** The socket to the front end (vhost-user: SET_BACKEND_REQ_FD) plus 1; 0 = no window. */
+  CHANNEL: 8,
+  /** Root directory of the views' file system (`dax/views.ts`) plus 1; 0 = none. */
+  VIEW_ROOT: 12,
+  /** What the front end can map in this session: DAX_ABLE_*. */
+  ABILITIES: 16,
+  /** Odd while a mapping is being changed: readers of the table look again. */
+  SEQUENCE: 20,
+  /** Mapping slots: root of the interval tree, next never-used slot, free list, slots in use. */
+  ROOT: 24,
+  FRESH: 28,
+  FREE: 32,
+  USED: 36,
+  /** The slot that the front end has been asked to map or unmap and has not answered about; 0 = none, -1 = a trial of its abilities. */
+  IN_FLIGHT: 40,
+  /** Slots that are to be mapped as soon as there is time: what is left of a mapping that lost a part. */
+  PLANNED: 44,
+  /** Bytes of the window. */
+  WINDOW_SIZE: 48,
+  /** Counts since the daemon started. REMAPS: mappings of a file beyond its size, so some part was there before. */
+  MAPS: 56,
+  UNMAPS: 64,
+  REMAPS: 72,
+  REFUSALS: 80,
+  DEMOTIONS: 88,
+  /** Window offsets that the mapping in flight is to lose; the rest of it is mapped again. */
+  CUT_START: 96,
+  CUT_END: 104,
+  SIZE: 112,
+} as const;
+/** DAX_HEADER.ABILITIES: files may be mapped at all; read-only descriptors too. */
+export const DAX_ABLE_TO_MAP = 1;
+export const DAX_ABLE_TO_MAP_READ_ONLY = 2;
+/** A trial of what it can map may still be in the window. */
+export const DAX_TRIAL_LEFT = 4;
+
+/** One mapping: slot number = node of the interval tree over window offsets. */
+export const MAPPING_SLOT = {
+  /** MAPPING_* */
+  STATE: 0,
+  NODEID: 4,
+  /** Next slot in the free list or the list of planned ones. */
+  NEXT: 8,
+  /** Whether the guest can write through it. */
+  WRITABLE: 12,
+  /** Doubles: offset in the file; milliseconds since 1970 when it was mapped. */
+  FILE_OFFSET: 16,
+  SINCE: 24,
+  SIZE: 32,
+} as const;
+export const MAPPING_FREE = 0;
+export const MAPPING_LIVE = 1;
+/** The front end has been asked to map it. */
+export const MAPPING_COMING = 2;
+/** The front end has been asked to unmap it. */
+export const MAPPING_GOING = 3;
+export const MAPPING_PLANNED = 4;
+
+/** What DAX knows of an inode: slot number = nodeid. Valid if GENERATION is the inode's. */
+export const DAX_INODE = {
+  GENERATION: 0,
+  /** The descriptor that its mappings are made from plus 1; 0 = none. */
+  FD: 4,
+  /** Mappings that are not free. */
+  MAPPINGS: 8,
+  /** DAX_INODE_* */
+  FLAGS: 12,
+  /** Mappings made so far, and those of them that did not follow the one before. */
+  MAPS: 16,
+  JUMPS: 20,
+  /** Doubles: see `dax/thrashing.ts`. */
+  LEVEL: 24,
+  LEVEL_TIME: 32,
+  LAST_END: 40,
+  SIZE: 48,
+} as const;
+/** The guest has been told to map the file (fuse.h: FUSE_ATTR_DAX). */
+export const DAX_INODE_MAPPED = 1;
+/** The descriptor is writable. */
+export const DAX_INODE_WRITABLE = 2;
+
+/** A file that is better read than mapped. Doubles: until when, in milliseconds since 1970. */
+export const DEMOTION = {
+  DEV_LO: 0,
+  DEV_HI: 4,
+  INO_LO: 8,
+  INO_HI: 12,
+  UNTIL: 16,
+  SIZE: 24,
 } as const;
 
 /** One known inode: slot number = nodeid. */
@@ -138,4 +243,10 @@ export const INODE_TABLE_OFFSET = INODE_HASH_OFFSET + INODE_COUNT_MAX * 4;
 /** Counters of each queue and opcode, see `counters.ts`. */
 export const COUNTERS_OFFSET = INODE_TABLE_OFFSET + INODE_COUNT_MAX * INODE_SLOT.SIZE;
 export const COUNTERS_QUEUE_SIZE = 32768;
-export const STATE_SIZE = COUNTERS_OFFSET + QUEUE_COUNT_MAX * COUNTERS_QUEUE_SIZE;
+export const MAPPING_NODES_OFFSET = COUNTERS_OFFSET + QUEUE_COUNT_MAX * COUNTERS_QUEUE_SIZE;
+export const MAPPING_TABLE_OFFSET = MAPPING_NODES_OFFSET +
+  IntervalNodes.byteSize(MAPPING_COUNT_MAX);
+export const DEMOTION_TABLE_OFFSET = MAPPING_TABLE_OFFSET +
+  (MAPPING_COUNT_MAX + 1) * MAPPING_SLOT.SIZE;
+export const DAX_INODE_TABLE_OFFSET = DEMOTION_TABLE_OFFSET + DEMOTION_COUNT * DEMOTION.SIZE;
+export const STATE_SIZE = DAX_INODE_TABLE_OFFSET + INODE_COUNT_MAX * DAX_INODE.SIZE;

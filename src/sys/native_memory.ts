@@ -32,6 +32,7 @@ export class NativeMemory {
   readonly u8: Uint8Array<ArrayBuffer>;
   readonly u32: Uint32Array<ArrayBuffer>;
   readonly i32: Int32Array<ArrayBuffer>;
+  readonly f64: Float64Array<ArrayBuffer>;
   readonly view: DataView<ArrayBuffer>;
   #pointers: Deno.PointerObject[] = [];
 
@@ -44,6 +45,7 @@ export class NativeMemory {
     this.u8 = new Uint8Array(buffer);
     this.u32 = new Uint32Array(buffer, 0, Math.floor(size / 4));
     this.i32 = new Int32Array(buffer, 0, Math.floor(size / 4));
+    this.f64 = new Float64Array(buffer, 0, Math.floor(size / 8));
     this.view = new DataView(buffer);
   }
 

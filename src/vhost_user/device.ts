@@ -46,6 +46,15 @@ export interface VhostUserDevice {
   stopQueue(index: number): Promise<number>;
   /** Replaces the notification eventfd of a running queue. When it resolves the old one is not used any more. */
   setCallFd(index: number, callFd: number): Promise<void>;
+  /**
+   * vhost-user: the protocol feature bit by which shared-memory regions are offered, or null if the device has none. (The specification's is
+   * VHOST_USER_PROTOCOL_F_SHMEM.)
+   */
+  readonly shmemBit: number | null;
+  /** Sizes of the shared-memory regions by id (vhost-user: GET_SHMEM_CONFIG). The front end has asked: from now on it has them. */
+  openShmem(): Promise<readonly number[]>;
+  /** The socket for messages of the device to the front end about its regions; -1 = there is none any more. */
+  setShmemChannel(fd: number): void;
   /** Drops the guest's session: after a disconnect or vhost-user: RESET_DEVICE, when all queues are stopped. */
   reset(): Promise<void>;
 }

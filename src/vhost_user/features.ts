@@ -31,11 +31,13 @@ export function offeredFeatures(device: VhostUserDevice): bigint {
 /**
  * The answer to vhost-user: GET_PROTOCOL_FEATURES. CONFIG is offered only by a device that knows its configuration
  * space: a front end that sees it takes the tag from us instead of from its own command line.
+ * Shared-memory regions are offered by the bit that the device names.
  */
 export function offeredProtocolFeatures(device: VhostUserDevice): bigint {
   let word = 0n;
   for (const bit of OFFERED_ALWAYS) word |= 1n << BigInt(bit);
   if (device.config !== null) word |= 1n << BigInt(VHOST_USER_PROTOCOL_F.CONFIG);
+  if (device.shmemBit !== null) word |= 1n << BigInt(device.shmemBit);
   return word;
 }
 

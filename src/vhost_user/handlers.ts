@@ -14,6 +14,7 @@ import {
   MEMORY_REGION_MESSAGE,
   MEMORY_TABLE,
   MEMORY_TABLE_REGION_COUNT_MAX,
+  SHMEM_CONFIG,
   U64,
   VHOST_USER,
   VHOST_USER_PROTOCOL_F,
@@ -171,7 +172,8 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [VHOST_USER.GET_SHARED_OBJECT, unoffered("GET_SHARED_OBJECT", F.SHARED_OBJECT, true)],
   [VHOST_USER.SET_DEVICE_STATE_FD, unoffered("SET_DEVICE_STATE_FD", F.DEVICE_STATE, true)],
   [VHOST_USER.CHECK_DEVICE_STATE, unoffered("CHECK_DEVICE_STATE", F.DEVICE_STATE, true)],
-  [VHOST_USER.GET_SHMEM_CONFIG, unoffered("GET_SHMEM_CONFIG", F.SHMEM, true)],
+  // Which bit offers it is the device's to say: the handler looks.
+  [VHOST_USER.GET_SHMEM_CONFIG, get("GET_SHMEM_CONFIG", null, getShmemConfig)],
 ]);
 
 /** The row of a message, or null for one that nobody knows. */
@@ -314,6 +316,20 @@ function getConfig(session: Session, { payload }: Message): Outcome {
 /** virtio 1.3, 5.11.4: the driver must not write to the configuration space of a file system device. */
 function setConfig(): Outcome {
   throw new RequestError("the configuration space of a file system is read-only");
+}
+
+/** The regions of the device by id; those without a size are none. */
+async function getShmemConfig(session: Session): Promise<Outcome> {
+  const { shmemBit } = session.device;
+  if (shmemBit === null || !hasFeature(session.protocolFeatures, shmemBit)) {
+    throw new RequestError("SHMEM was not negotiated");
+  }
+  const sizes = await session.openShmem();
+  const reply = new Uint8Array(SHMEM_CONFIG.SIZE);
+  const view = new DataView(reply.buffer);
+  view.setUint32(SHMEM_CONFIG.NREGIONS, sizes.filter((size) => size > 0).length, true);
+  sizes.forEach((size, id) => view.setBigUint64(SHMEM_CONFIG.SIZES + 8 * id, BigInt(size), true));
+  return reply;
 }
 
 async function resetDevice(session: Session): Promise<Outcome> {

@@ -7,10 +7,23 @@
 import type { OwnedFd } from "../sys/fd.ts";
 import { VHOST_USER_F_PROTOCOL_FEATURES } from "../wire/virtio_ring.ts";
 import type { VhostUserDevice } from "./device.ts";
+import { VHOST_USER_PROTOCOL_F } from "../wire/vhost_user.ts";
 import { RequestError } from "./errors.ts";
-import { offeredFeatures, offeredProtocolFeatures, protocolFeatureNames } from "./features.ts";
+import {
+  hasFeature,
+  offeredFeatures,
+  offeredProtocolFeatures,
+  protocolFeatureNames,
+} from "./features.ts";
 import { MemoryTable } from "./memory_table.ts";
 import { Vring } from "./vring.ts";
+
+/** What mapping into a region takes: descriptors sent by us, over our own channel, and answers. */
+const SHMEM_NEEDS = [
+  VHOST_USER_PROTOCOL_F.REPLY_ACK,
+  VHOST_USER_PROTOCOL_F.BACKEND_REQ,
+  VHOST_USER_PROTOCOL_F.BACKEND_SEND_FD,
+] as const;
 
 /** The state of a connection, from the front end's first message to its last. */
 export class Session {
@@ -20,6 +33,7 @@ export class Session {
   #features = 0n;
   #protocolFeatures = 0n;
   #backendChannel: OwnedFd | null = null;
+  #hasShmem = false;
 
   constructor(device: VhostUserDevice) {
     this.device = device;
@@ -78,8 +92,26 @@ export class Session {
 
   /** vhost-user: SET_BACKEND_REQ_FD. The descriptor is the session's. */
   setBackendChannel(fd: OwnedFd): void {
+    this.device.setShmemChannel(-1);
     this.#backendChannel?.close();
     this.#backendChannel = fd;
+    this.#offerChannel();
+  }
+
+  /** vhost-user: GET_SHMEM_CONFIG: the sizes of the regions, which the front end has from now on; none if it lacks what they need. */
+  async openShmem(): Promise<readonly number[]> {
+    if (!SHMEM_NEEDS.every((bit) => hasFeature(this.#protocolFeatures, bit))) return [];
+    const sizes = await this.device.openShmem();
+    this.#hasShmem = sizes.some((size) => size > 0);
+    this.#offerChannel();
+    return sizes;
+  }
+
+  /** The device may map when the front end knows of the regions and has given us the channel, in whatever order. */
+  #offerChannel(): void {
+    if (this.#hasShmem && this.#backendChannel !== null) {
+      this.device.setShmemChannel(this.#backendChannel.number);
+    }
   }
 
   /**
@@ -96,6 +128,7 @@ export class Session {
   async close(): Promise<void> {
     try {
       for (const vring of this.#vrings) await vring.close();
+      this.device.setShmemChannel(-1);
       await this.device.reset();
       await this.memory.clear();
     } finally {

@@ -29,6 +29,7 @@ one.setU64(0, 1);
 class GarbageDevice implements VhostUserDevice {
   readonly queueCount = 2;
   readonly features = (1n << 32n) | (1n << 29n) | (1n << 28n);
+  readonly shmemBit: number | null = null;
   readonly config = null;
   #memory = new GuestMemory([]);
   readonly #running = new Map<
@@ -59,6 +60,12 @@ class GarbageDevice implements VhostUserDevice {
   setCallFd(): Promise<void> {
     return Promise.resolve();
   }
+
+  openShmem(): Promise<readonly number[]> {
+    return Promise.resolve([]);
+  }
+
+  setShmemChannel(): void {}
 
   reset(): Promise<void> {
     return Promise.resolve();

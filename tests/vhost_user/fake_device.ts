@@ -11,6 +11,7 @@ import type { QueueSetup, VhostUserDevice } from "../../src/vhost_user/device.ts
 export class FakeDevice implements VhostUserDevice {
   readonly queueCount = 3;
   readonly features = (1n << 32n) | (1n << 29n) | (1n << 28n);
+  readonly shmemBit: number | null = null;
   readonly config: Uint8Array | null;
   readonly calls: string[] = [];
   readonly running: Map<number, QueueSetup> = new Map();
@@ -53,6 +54,12 @@ export class FakeDevice implements VhostUserDevice {
     this.running.set(index, { ...setup, callFd });
     return Promise.resolve();
   }
+
+  openShmem(): Promise<readonly number[]> {
+    return Promise.resolve([]);
+  }
+
+  setShmemChannel(): void {}
 
   reset(): Promise<void> {
     if (this.running.size > 0) throw new Error("reset while queues run");

@@ -1,0 +1,437 @@
+/**
+ * The DAX window of a vhost-user device: what the guest may ask for (virtio 1.3, 5.11.6.4: mappings replace, split and are cut at will), done
+ * with what a front end does (vhost-user: SHMEM_MAP: no mapping over another, one is removed as a whole).
+ *
+ * A mapping that loses a part is removed, and what is left of it mapped again. Files are mapped writable from the start where they can be
+ * opened so, because Linux guests turn a mapping they can read into one they can write by asking again for the same place,
+ * and nothing has to be done then.
+ *
+ * A mapping pins its inode, so its file can be opened again when it has to be split.
+ *
+ * @module
+ */
+
+import type { DaxWindow, MappableFiles, MappingRequest } from "../fuse/dax_window.ts";
+import { PENDING } from "../fuse/file_system.ts";
+import type { DaxInodeTable } from "../state/dax_inode_table.ts";
+import {
+  DAX_ABLE_TO_MAP,
+  DAX_ABLE_TO_MAP_READ_ONLY,
+  DAX_HEADER,
+  DAX_INODE_WRITABLE,
+  DAX_TRIAL_LEFT,
+  MAPPING_COMING,
+  MAPPING_GOING,
+  MAPPING_LIVE,
+  MAPPING_PLANNED,
+  STATE_HEADER,
+} from "../state/layout.ts";
+import { MappingTable } from "../state/mapping_table.ts";
+import { EACCES, EIO, ENOMEM, EOPNOTSUPP, ESTALE, type Status } from "../sys/errno.ts";
+import { libc } from "../sys/libc.ts";
+import type { NativeMemory } from "../sys/native_memory.ts";
+import { NOT_ANSWERED, ShmemChannel } from "./shmem_channel.ts";
+import { countMapping } from "./thrashing.ts";
+import { TRIAL_LENGTH, TrialFiles } from "./trial_files.ts";
+import { Views } from "./views.ts";
+
+const HEADER = STATE_HEADER.DAX;
+const VIEW_ROOT = (HEADER + DAX_HEADER.VIEW_ROOT) >>> 2;
+const ABILITIES = (HEADER + DAX_HEADER.ABILITIES) >>> 2;
+const WINDOW_SIZE = (HEADER + DAX_HEADER.WINDOW_SIZE) >>> 3;
+const MAPS = (HEADER + DAX_HEADER.MAPS) >>> 3;
+const UNMAPS = (HEADER + DAX_HEADER.UNMAPS) >>> 3;
+const REMAPS = (HEADER + DAX_HEADER.REMAPS) >>> 3;
+const REFUSALS = (HEADER + DAX_HEADER.REFUSALS) >>> 3;
+const DEMOTIONS = (HEADER + DAX_HEADER.DEMOTIONS) >>> 3;
+/** `inFlight` of a trial. */
+const TRIAL = -1;
+
+/** How the window behaves. */
+export interface WindowOptions {
+  /** Files that thrash the window are demoted (`--dax auto`). */
+  readonly demotes: boolean;
+  readonly warn: (message: string) => void;
+}
+
+/** The window, seen by one thread. */
+export class VhostUserWindow implements DaxWindow {
+  readonly #table: MappingTable;
+  readonly #channel: ShmemChannel;
+  readonly #inodes: DaxInodeTable;
+  readonly #files: MappableFiles;
+  readonly #options: WindowOptions;
+  readonly #i32: Int32Array;
+  readonly #f64: Float64Array;
+  #views: Views | null = null;
+  #viewRoot = 0;
+
+  constructor(
+    state: NativeMemory,
+    inodes: DaxInodeTable,
+    files: MappableFiles,
+    options: WindowOptions,
+  ) {
+    this.#table = new MappingTable(state);
+    this.#channel = new ShmemChannel(state);
+    this.#inodes = inodes;
+    this.#files = files;
+    this.#options = options;
+    this.#i32 = state.i32;
+    this.#f64 = state.f64;
+  }
+
+  get size(): number {
+    return this.#channel.open ? this.#f64[WINDOW_SIZE]! : 0;
+  }
+
+  get mapsWritable(): boolean {
+    return this.#can(DAX_ABLE_TO_MAP);
+  }
+
+  get mapsReadOnly(): boolean {
+    return this.#can(DAX_ABLE_TO_MAP_READ_ONLY);
+  }
+
+  begin(readOnly: boolean): Status | typeof PENDING {
+    return this.#locked(() => {
+      const trialLeft = this.#can(DAX_TRIAL_LEFT);
+      this.#i32[ABILITIES] = trialLeft ? DAX_TRIAL_LEFT : 0;
+      const cleared = this.#clearAll();
+      if (cleared !== 0) return cleared;
+      if (trialLeft && this.#endTrial() === NOT_ANSWERED) return NOT_ANSWERED;
+      // With views every file looks long enough. Without, the front end has to map beyond a file's end by itself. A front end that
+      // refuses says so on its own terminal, so it is tried only where that matters.
+      const files = new TrialFiles();
+      const long = this.#openViews() !== null || this.#try(files.short);
+      const constant = readOnly && this.#try(files.readOnly);
+      files.close();
+      if (!long) {
+        this.#options.warn(
+          "DAX: this front end maps no file beyond its end, and padded views cannot be had here: files are read and written by request",
+        );
+      } else if (readOnly && !constant) {
+        this.#options.warn(
+          "DAX: this front end maps no read-only descriptors: the files of this read-only share are read by request",
+        );
+      }
+      if (this.#can(DAX_TRIAL_LEFT)) return NOT_ANSWERED;
+      this.#i32[ABILITIES] = long
+        ? DAX_ABLE_TO_MAP | (constant ? DAX_ABLE_TO_MAP_READ_ONLY : 0)
+        : 0;
+      return 0;
+    });
+  }
+
+  mapsFilesLike(nodeid: number): boolean {
+    if (!this.mapsWritable) return false;
+    const views = this.#openViews();
+    if (views === null) return true;
+    const file = this.#files.openToRead(nodeid);
+    if (file < 0) return false;
+    const view = views.open(file, false);
+    libc.close(file);
+    if (view >= 0) libc.close(view);
+    return view >= 0;
+  }
+
+  map(request: MappingRequest): Status | typeof PENDING {
+    if (this.size === 0) return -EOPNOTSUPP;
+    // A front end that looks at sizes grows an empty file to the mapping's length: never without a view (QEMU: file_ram_alloc).
+    if (!this.mapsWritable) return -EOPNOTSUPP;
+    return this.#locked(() => {
+      const result = this.#map(request);
+      if (result === 0) this.#count(request);
+      return result;
+    });
+  }
+
+  unmap(offset: number, length: number): Status | typeof PENDING {
+    if (this.size === 0) return -EOPNOTSUPP;
+    return this.#locked(() => {
+      let result = this.#settle();
+      if (result === 0) result = this.#cutAll(offset, offset + length);
+      if (result === 0) result = this.#settle();
+      return result;
+    });
+  }
+
+  clear(): void {
+    this.#locked(() => this.#clearAll());
+  }
+
+  disconnect(): void {
+    if (this.#channel.open) return;
+    const table = this.#table;
+    this.#locked(() => {
+      table.inFlight = 0;
+      this.#i32[ABILITIES] = 0;
+      for (let slot = table.takePlanned(); slot !== 0; slot = table.takePlanned()) {
+        table.setState(slot, MAPPING_GOING);
+      }
+      for (let slot = table.any(); slot !== 0; slot = table.any()) this.#free(slot);
+      return 0;
+    });
+  }
+
+  #can(ability: number): boolean {
+    return (Atomics.load(this.#i32, ABILITIES) & ability) !== 0;
+  }
+
+  /** Nobody holds the lock while waiting for longer than it takes to notice that the main thread needs the queue. */
+  #locked(act: () => Status): Status {
+    this.#table.mutex.lock();
+    try {
+      const result = act();
+      return result === NOT_ANSWERED ? PENDING : result;
+    } finally {
+      this.#table.mutex.unlock();
+    }
+  }
+
+  #map(request: MappingRequest): Status {
+    const table = this.#table;
+    const { nodeid, offset, length, fileOffset, writable } = request;
+    const settled = this.#settle();
+    if (settled !== 0) return settled;
+    const end = offset + length;
+    const present = table.first(offset, end);
+    if (
+      present !== 0 && table.start(present) === offset && table.end(present) === end &&
+      table.nodeid(present) === nodeid && table.fileOffset(present) === fileOffset &&
+      (table.writable(present) || !writable)
+    ) return 0;
+    const cut = this.#cutAll(offset, end);
+    if (cut !== 0) return cut;
+    const remainders = this.#settle();
+    if (remainders !== 0) return remainders;
+    const fd = this.#fdOf(nodeid);
+    if (fd < 0) return fd;
+    const canWrite = this.#inodes.flag(nodeid, DAX_INODE_WRITABLE);
+    if (writable && !canWrite) return this.#closeUnused(nodeid, -EACCES);
+    const slot = table.insert(offset, end, nodeid, fileOffset, canWrite, MAPPING_COMING);
+    if (slot === 0) return this.#closeUnused(nodeid, -ENOMEM);
+    this.#inodes.addMapping(nodeid, 1);
+    if (!this.#files.acquire(nodeid)) {
+      // The request holds it, so this cannot be; but if it were, nothing may be left half done.
+      this.#dropUnpinned(slot);
+      return -ESTALE;
+    }
+    return this.#ask(slot);
+  }
+
+  /** Asks the front end to map a slot that is COMING, and waits. */
+  #ask(slot: number): Status {
+    const table = this.#table;
+    const start = table.start(slot);
+    const fd = this.#inodes.fd(table.nodeid(slot));
+    const length = table.end(slot) - start;
+    const writable = table.writable(slot);
+    const sent = this.#channel.askToMap(start, length, fd, table.fileOffset(slot), writable);
+    if (sent < 0) {
+      this.#free(slot);
+      return sent;
+    }
+    table.inFlight = slot;
+    return this.#await();
+  }
+
+  /** Waits for the answer about the slot in flight and does what follows from it. */
+  #await(): Status {
+    const table = this.#table;
+    const slot = table.inFlight;
+    const answer = this.#channel.answer();
+    if (answer === NOT_ANSWERED) return answer;
+    table.inFlight = 0;
+    if (slot === TRIAL) return answer;
+    if (table.state(slot) === MAPPING_GOING) {
+      // If the front end refuses, it does not have it (a reset drops all): either way it is gone.
+      this.#f64[UNMAPS]!++;
+      this.#keepRemainders(slot);
+      return 0;
+    }
+    if (answer < 0) {
+      this.#f64[REFUSALS]!++;
+      this.#free(slot);
+      return answer;
+    }
+    table.setState(slot, MAPPING_LIVE);
+    this.#f64[MAPS]!++;
+    return 0;
+  }
+
+  /** Finishes what was begun by requests that had to give up: an answer that was not there yet, parts to be mapped again. */
+  #settle(): Status {
+    const table = this.#table;
+    if (table.inFlight !== 0) {
+      const result = this.#await();
+      if (result === NOT_ANSWERED) return result;
+    }
+    for (let slot = table.takePlanned(); slot !== 0; slot = table.takePlanned()) {
+      table.setState(slot, MAPPING_COMING);
+      const result = this.#ask(slot);
+      if (result === NOT_ANSWERED) return result;
+    }
+    return 0;
+  }
+
+  /** Removes everything that is mapped in [start, end); what reaches beyond is planned. */
+  #cutAll(start: number, end: number): Status {
+    const table = this.#table;
+    for (let slot = table.first(start, end); slot !== 0; slot = table.first(start, end)) {
+      const from = table.start(slot);
+      table.setCut(start, end);
+      table.setState(slot, MAPPING_GOING);
+      const sent = this.#channel.askToUnmap(from, table.end(slot) - from);
+      if (sent < 0) {
+        table.setState(slot, MAPPING_LIVE);
+        return sent;
+      }
+      table.inFlight = slot;
+      const result = this.#await();
+      if (result !== 0) return result;
+    }
+    return 0;
+  }
+
+  /** A mapping has been removed because a part of it had to go: plans what is left of it. */
+  #keepRemainders(slot: number): void {
+    const table = this.#table;
+    const { cutStart, cutEnd } = table;
+    const start = table.start(slot);
+    const end = table.end(slot);
+    const nodeid = table.nodeid(slot);
+    const fileOffset = table.fileOffset(slot);
+    const writable = table.writable(slot);
+    // The pieces have to be pinned before the whole lets go.
+    const pieces: [number, number][] = [];
+    if (start < cutStart) pieces.push([start, cutStart]);
+    if (end > cutEnd) pieces.push([cutEnd, end]);
+    for (let i = 0; i < pieces.length; i++) {
+      this.#files.acquire(nodeid);
+      this.#inodes.addMapping(nodeid, 1);
+    }
+    this.#free(slot);
+    for (const [from, to] of pieces) {
+      const piece = table.insert(
+        from,
+        to,
+        nodeid,
+        fileOffset + from - start,
+        writable,
+        MAPPING_PLANNED,
+      );
+      if (piece === 0) this.#unpin(nodeid);
+    }
+  }
+
+  #clearAll(): Status {
+    const table = this.#table;
+    if (table.inFlight !== 0) {
+      const result = this.#await();
+      if (result === NOT_ANSWERED) return result;
+    }
+    for (let slot = table.takePlanned(); slot !== 0; slot = table.takePlanned()) {
+      table.setState(slot, MAPPING_COMING);
+      this.#free(slot);
+    }
+    const result = this.#cutAll(0, Number.MAX_SAFE_INTEGER);
+    return result === NOT_ANSWERED ? result : 0;
+  }
+
+  #free(slot: number): void {
+    const nodeid = this.#table.nodeid(slot);
+    this.#table.remove(slot);
+    this.#unpin(nodeid);
+  }
+
+  #unpin(nodeid: number): void {
+    if (this.#inodes.addMapping(nodeid, -1) === 0) this.#closeFd(nodeid);
+    this.#files.release(nodeid);
+  }
+
+  #dropUnpinned(slot: number): void {
+    const nodeid = this.#table.nodeid(slot);
+    this.#table.remove(slot);
+    if (this.#inodes.addMapping(nodeid, -1) === 0) this.#closeFd(nodeid);
+  }
+
+  /** The descriptor that mappings of the inode are made from, opened if need be; or a negative errno. */
+  #fdOf(nodeid: number): number {
+    const known = this.#inodes.fd(nodeid);
+    if (known >= 0) return known;
+    const file = this.#files.openToMap(nodeid);
+    if (file < 0) return file;
+    const writable = this.#files.openedWritable;
+    const views = this.#openViews();
+    let fd = file;
+    if (views !== null) {
+      fd = views.open(file, writable);
+      libc.close(file);
+      if (fd < 0) return fd;
+    }
+    this.#inodes.setFd(nodeid, fd);
+    this.#inodes.setFlag(nodeid, DAX_INODE_WRITABLE, writable);
+    return fd;
+  }
+
+  /** An inode's descriptor was opened for a mapping that does not come about. Passes `status` on. */
+  #closeUnused(nodeid: number, status: Status): Status {
+    if (this.#inodes.addMapping(nodeid, 0) === 0) this.#closeFd(nodeid);
+    return status;
+  }
+
+  #closeFd(nodeid: number): void {
+    const fd = this.#inodes.fd(nodeid);
+    if (fd >= 0) libc.close(fd);
+    this.#inodes.setFd(nodeid, -1);
+  }
+
+  /** The views, if there are any in this session. */
+  #openViews(): Views | null {
+    const root = Atomics.load(this.#i32, VIEW_ROOT);
+    if (root !== this.#viewRoot) {
+      this.#viewRoot = root;
+      this.#views = root === 0 ? null : new Views(root - 1);
+    }
+    return this.#views;
+  }
+
+  /** Has the front end map a file of our own for a moment. Whether it did; if it does not answer, DAX_TRIAL_LEFT says so. */
+  #try(fd: number): boolean {
+    if (fd < 0 || this.#can(DAX_TRIAL_LEFT)) return false;
+    const asked = this.#channel.askToMap(0, this.#trialLength, fd, 0, false);
+    if (asked < 0) return false;
+    this.#i32[ABILITIES]! |= DAX_TRIAL_LEFT;
+    this.#table.inFlight = TRIAL;
+    const result = this.#await();
+    if (result === NOT_ANSWERED) return false;
+    if (result === 0) return this.#endTrial() === 0;
+    this.#i32[ABILITIES]! &= ~DAX_TRIAL_LEFT;
+    return false;
+  }
+
+  /** Removes what a trial has mapped, if it has. */
+  #endTrial(): Status {
+    if (this.#channel.askToUnmap(0, this.#trialLength) < 0) return -EIO;
+    this.#table.inFlight = TRIAL;
+    const result = this.#await();
+    if (result !== NOT_ANSWERED) this.#i32[ABILITIES]! &= ~DAX_TRIAL_LEFT;
+    return result;
+  }
+
+  get #trialLength(): number {
+    return Math.min(TRIAL_LENGTH, this.size);
+  }
+
+  /** The policy of `--dax auto`, and figures to look at. */
+  #count({ nodeid, fileOffset, length, fileSize }: MappingRequest): void {
+    const inodes = this.#inodes;
+    inodes.addMap(nodeid);
+    if (inodes.maps(nodeid) > Math.ceil(fileSize / length)) this.#f64[REMAPS]!++;
+    if (!this.#options.demotes) return;
+    if (countMapping(inodes, nodeid, fileOffset, length, fileSize, Date.now())) {
+      this.#f64[DEMOTIONS]!++;
+    }
+  }
+}

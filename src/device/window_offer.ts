@@ -1,0 +1,61 @@
+/**
+ * The DAX window as it is offered to a front end: its size, what it takes, and the channel to the front end; all in the state memory,
+ * where the queues' threads find it.
+ *
+ * Nothing is set up before a front end asks for shared-memory regions: most have no use for them.
+ *
+ * @module
+ */
+
+import type { WindowConfig } from "../config.ts";
+import { ViewMount } from "../dax/view_mount.ts";
+import { DAX_HEADER, STATE_HEADER } from "../state/layout.ts";
+import type { NativeMemory } from "../sys/native_memory.ts";
+
+const CHANNEL = (STATE_HEADER.DAX + DAX_HEADER.CHANNEL) >>> 2;
+const VIEW_ROOT = (STATE_HEADER.DAX + DAX_HEADER.VIEW_ROOT) >>> 2;
+const WINDOW_SIZE = (STATE_HEADER.DAX + DAX_HEADER.WINDOW_SIZE) >>> 3;
+
+/** One device's window. Used by the main thread. */
+export class WindowOffer {
+  readonly protocolBit: number;
+  readonly #size: number;
+  readonly #i32: Int32Array;
+  readonly #log: (level: "debug" | "info" | "warn", message: string) => void;
+  /** The views' mount, once it was tried; a text says why there is none. */
+  #views: ViewMount | string | null = null;
+
+  constructor(
+    state: NativeMemory,
+    { size, protocolBit }: WindowConfig,
+    log: (level: "debug" | "info" | "warn", message: string) => void,
+  ) {
+    this.protocolBit = protocolBit;
+    this.#size = size;
+    this.#i32 = state.i32;
+    this.#log = log;
+    state.f64[WINDOW_SIZE] = size;
+  }
+
+  /** A front end asks: finds out how its files can be mapped. Returns the window's size in bytes. */
+  async open(): Promise<number> {
+    if (this.#views === null) {
+      this.#views = await ViewMount.open();
+      if (typeof this.#views === "string") {
+        this.#log("info", `DAX: padded views cannot be had: ${this.#views}`);
+      } else Atomics.store(this.#i32, VIEW_ROOT, this.#views.rootFd + 1);
+    }
+    this.#log("info", `DAX: the front end has a window of ${this.#size / 2 ** 20} MiB`);
+    return this.#size;
+  }
+
+  /** The socket to the front end, or -1. */
+  setChannel(fd: number): void {
+    Atomics.store(this.#i32, CHANNEL, fd + 1);
+  }
+
+  /** Ends what was set up. No thread maps anything any more. */
+  async close(): Promise<void> {
+    if (this.#views !== null && typeof this.#views !== "string") await this.#views.close();
+  }
+}

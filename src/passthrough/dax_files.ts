@@ -1,0 +1,115 @@
+/**
+ * Which files a guest is told to map (fuse.h: FUSE_ATTR_DAX), and how they are opened for that.
+ *
+ * | `--dax` | are mapped                                                                                                   |
+ * | ------- | ------------------------------------------------------------------------------------------------------------ |
+ * | never   | none                                                                                                         |
+ * | always  | all regular files that can be mapped                                                                         |
+ * | auto    | of those: files of 1 MiB and more, unless they can be executed, until they are found to thrash the window      |
+ *
+ * A mapping takes a range of 2 MiB and 50 µs or more: a small file is read sooner than mapped. An executable is left out because mapping it
+ * means having it open for writing here, which keeps the host from executing it (ETXTBSY). A file that was mapped once
+ * stays so while it is known, however small it becomes: guests drop what they know of a file when this changes.
+ *
+ * @module
+ */
+
+import type { MappableFiles } from "../fuse/dax_window.ts";
+import { EACCES, EPERM, EROFS, ETXTBSY } from "../sys/errno.ts";
+import { libc, status } from "../sys/libc.ts";
+import { DAX_INODE_MAPPED } from "../state/layout.ts";
+import { FUSE2_HAS_INODE_DAX, FUSE_ATTR_DAX } from "../wire/fuse.ts";
+import {
+  O_RDONLY,
+  O_RDWR,
+  S_IFMT,
+  S_IFREG,
+  ST_RDONLY,
+  STATFS,
+  STATX,
+  STATX_ATTR_APPEND,
+  STATX_ATTR_IMMUTABLE,
+} from "../wire/linux.ts";
+import { SCRATCH } from "./scratch.ts";
+import type { Share } from "./share.ts";
+
+const AUTO_SIZE_MIN = 1024 * 1024;
+const EXECUTABLE = 0o111;
+/** Errors of opening for writing that do not concern reading. */
+const READ_INSTEAD: ReadonlySet<number> = new Set([-EROFS, -EACCES, -EPERM, -ETXTBSY]);
+
+/** Opens files of the share for the window. */
+export class ShareFiles implements MappableFiles {
+  readonly #share: Share;
+  openedWritable = false;
+
+  constructor(share: Share) {
+    this.#share = share;
+  }
+
+  acquire(nodeid: number): boolean {
+    return this.#share.inodes.acquire(nodeid);
+  }
+
+  release(nodeid: number): void {
+    this.#share.inodes.release(nodeid);
+  }
+
+  openToMap(nodeid: number): number {
+    this.openedWritable = false;
+    if (this.#share.config.readonly) return this.openToRead(nodeid);
+    const fd = this.#share.reopen(nodeid, O_RDWR);
+    if (READ_INSTEAD.has(fd)) return this.openToRead(nodeid);
+    this.openedWritable = fd >= 0;
+    return fd;
+  }
+
+  openToRead(nodeid: number): number {
+    return this.#share.reopen(nodeid, O_RDONLY);
+  }
+}
+
+/** FUSE_ATTR_DAX or 0 for an inode that is acquired and whose attributes are in scratch. */
+export function daxFlag(share: Share, nodeid: number): number {
+  const { config } = share;
+  if (config.dax === "never" || !share.session.has2(FUSE2_HAS_INODE_DAX)) return 0;
+  const { memory } = share.scratch;
+  const mode = memory.view.getUint16(SCRATCH.STATX + STATX.MODE, true);
+  if ((mode & S_IFMT) !== S_IFREG || !share.window.mapsWritable) return 0;
+  if (config.dax === "auto") {
+    if ((mode & EXECUTABLE) !== 0 || share.daxInodes.isDemoted(nodeid, Date.now())) return 0;
+    if (share.daxInodes.flag(nodeid, DAX_INODE_MAPPED)) return FUSE_ATTR_DAX;
+    if (memory.u64(SCRATCH.STATX + STATX.SIZE_) < AUTO_SIZE_MIN) return 0;
+  }
+  if (!isMappable(share, nodeid)) return 0;
+  share.daxInodes.setFlag(nodeid, DAX_INODE_MAPPED, true);
+  return FUSE_ATTR_DAX;
+}
+
+/** Whether the front end can map the file, as far as that can be told without trying it with this very file. */
+function isMappable(share: Share, nodeid: number): boolean {
+  const attributes = share.stat.getUint32(SCRATCH.STATX + STATX.ATTRIBUTES, true);
+  const isFixed = (attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) !== 0;
+  const mount = share.mountKind(nodeid);
+  const readOnly = isFixed || share.config.readonly || mount === MountKind.ReadOnly;
+  return mount !== MountKind.Unmappable && (!readOnly || share.window.mapsReadOnly);
+}
+
+/** What a mount means for mappings of its files. */
+export const enum MountKind {
+  Writable,
+  ReadOnly,
+  /** FUSE passthrough cannot be had for its files (a stack of file systems too deep). */
+  Unmappable,
+}
+
+/** Finds out: asked once for each mount and session. The statx in scratch stays as it is. */
+export function mountKindOf(share: Share, nodeid: number): MountKind {
+  if (!share.window.mapsFilesLike(nodeid)) return MountKind.Unmappable;
+  const fd = share.borrow(nodeid);
+  if (fd < 0) return MountKind.Unmappable;
+  const result = status(libc.fstatfs(fd, share.scratch.statfs));
+  share.giveBack(nodeid, fd);
+  const flags = share.stat.getUint32(SCRATCH.STATFS + STATFS.FLAGS, true);
+  return result === 0 && (flags & ST_RDONLY) === 0 ? MountKind.Writable : MountKind.ReadOnly;
+}
