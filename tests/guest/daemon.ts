@@ -90,6 +90,18 @@ export class Daemon implements AsyncDisposable {
     return this.#process.status === null;
   }
 
+  /** For a guest's `watch`: one whose daemon has died under it would wait for answers until the deadline. */
+  deathWatch(): () => string | null {
+    // A daemon that ends because the guest has just gone needs a moment to be seen in that order.
+    const graceMs = 3000;
+    let deadSince: number | null = null;
+    return () => {
+      if (this.isRunning) return null;
+      deadSince ??= performance.now();
+      return performance.now() - deadSince > graceMs ? "the daemon died while the guest ran" : null;
+    };
+  }
+
   /** After the front end is gone: null if the daemon ended as it must, or what is wrong. */
   async orderlyEnd(timeoutMs = 10_000): Promise<string | null> {
     const status = await this.#process.waitForEnd(timeoutMs);

@@ -6,26 +6,34 @@
  */
 import { cpioArchive, type CpioMember } from "./cpio.ts";
 import { TAG } from "./daemon.ts";
-import { TestProcess } from "./process.ts";
+import { TestProcess, waitUntil } from "./process.ts";
 import {
   exists,
   findBusybox,
   firstExisting,
   guestRoot,
-  hostPrefix,
+  hostPrefixIn,
   machineCommand,
 } from "./tools.ts";
 
 /** How to boot a QEMU guest. */
 export interface QemuOptions {
   readonly workDir: string;
+  /** The daemon's socket: character device `c0`. */
   readonly socketPath: string;
-  /** Shell script (busybox) that runs when the tag is mounted on /mnt. */
+  /** The -device of it. */
+  readonly device: string;
+  /** Shell script (busybox) that the guest's init runs; `mounted()` makes one that works in the mounted tag. */
   readonly script: string;
+  /** What else is in the guest's root file system. */
+  readonly files?: readonly CpioMember[];
+  /** A socket that listens for the guest's second serial port, if it shall have one. */
+  readonly controlPath?: string;
   readonly processors: number;
-  readonly requestQueues: number;
   readonly memory?: string;
   readonly timeoutMs: number;
+  /** Looked at while the guest runs: a text ends it. */
+  readonly watch?: () => string | null;
 }
 
 /** How a boot went. */
@@ -33,11 +41,14 @@ export interface QemuResult {
   /** What the script printed, line by line, without the kernel log. */
   readonly lines: readonly string[];
   readonly console: string;
-  readonly isHalted: boolean;
+  /** Why the guest was ended, or what it did not do; null if all is well. */
+  readonly problem: string | null;
 }
 
 /** The programs for a QEMU guest. */
 export interface QemuTools {
+  /** The tree that QEMU is run in by chroot(8), or "". */
+  readonly root: string;
   readonly qemu: string;
   readonly kernel: string;
   readonly version: string;
@@ -65,7 +76,7 @@ export function findQemuTools(): QemuTools | string {
     return "no kernel image in /boot (Debian package linux-image-cloud-amd64)";
   }
   if (findBusybox() === null) return "busybox is not installed (Debian package busybox-static)";
-  return { qemu, kernel, version: kernel.replace(/^.*vmlinuz-/, "") };
+  return { root: guestRoot, qemu, kernel, version: kernel.replace(/^.*vmlinuz-/, "") };
 }
 
 /** Modules that a kernel may have as files, in the order of their dependencies. */
@@ -110,16 +121,22 @@ for module in /modules/*.ko; do [ -e "$module" ] && insmod "$module"; done
 say() { echo "${MARK}$*"; }
 # check NAME COMMAND...: one line of the report
 check() { name="$1"; shift; if "$@" > /tmp/check.log 2>&1; then say "ok $name"; else say "FAIL $name: $(tr '\\n' ' ' < /tmp/check.log)"; fi; }
-if mount -t virtiofs ${TAG} /mnt; then
 ${script}
-cd /; umount /mnt || say "FAIL umount"
-else say "FAIL mount"; fi
 say done
 poweroff -f
 `;
 }
 
-async function writeInitramfs(path: string, script: string, tools: QemuTools): Promise<void> {
+/** A script that runs with the tag mounted on /mnt. */
+export function mounted(script: string): string {
+  return `
+if mount -t virtiofs ${TAG} /mnt; then
+${script}
+cd /; umount /mnt || say "FAIL umount"
+else say "FAIL mount"; fi`;
+}
+
+async function writeInitramfs(path: string, tools: QemuTools, options: QemuOptions): Promise<void> {
   const dirs = ["bin", "proc", "sys", "dev", "tmp", "mnt", "modules"];
   const members: CpioMember[] = [
     ...dirs.map((dir) => ({ path: dir, mode: 0o40755 })),
@@ -127,43 +144,58 @@ async function writeInitramfs(path: string, script: string, tools: QemuTools): P
     { path: "dev/null", mode: 0o20666, device: [1, 3] },
     { path: "bin/busybox", mode: 0o100755, content: Deno.readFileSync(findBusybox()!) },
     { path: "bin/sh", mode: 0o120777, content: new TextEncoder().encode("busybox") },
-    { path: "init", mode: 0o100755, content: new TextEncoder().encode(initScript(script)) },
+    { path: "init", mode: 0o100755, content: new TextEncoder().encode(initScript(options.script)) },
     ...await modules(tools),
+    ...options.files ?? [],
   ];
   Deno.writeFileSync(path, cpioArchive(members));
+}
+
+/** Waits for the end; the reason when something else than the guest ended it. */
+async function waitForEnd(process: TestProcess, options: QemuOptions): Promise<string | null> {
+  let reason: string | null = null;
+  const isOver = () => {
+    reason ??= options.watch?.() ?? null;
+    return process.status !== null || reason !== null;
+  };
+  if (!await waitUntil(isOver, options.timeoutMs, 100)) {
+    return `the guest did not power off in ${options.timeoutMs / 1000} s`;
+  }
+  if (process.status === null) return reason;
+  await process.waitForEnd(1000);
+  return null;
 }
 
 /** Boots a guest, waits until it has powered off, and cleans up after it in any case. */
 export async function bootQemu(tools: QemuTools, options: QemuOptions): Promise<QemuResult> {
   const initramfs = `${options.workDir}/initramfs`;
-  await writeInitramfs(initramfs, options.script, tools);
+  await writeInitramfs(initramfs, tools, options);
   const memory = options.memory ?? "1G";
+  const hostPrefix = hostPrefixIn(tools.root);
   const insideRoot = (path: string) =>
-    guestRoot !== "" && path.startsWith(`${guestRoot}/`)
-      ? path.slice(guestRoot.length)
+    tools.root !== "" && path.startsWith(`${tools.root}/`)
+      ? path.slice(tools.root.length)
       : hostPrefix + path;
-  const device =
-    `vhost-user-fs-pci,chardev=c0,tag=${TAG},num-request-queues=${options.requestQueues}`;
+  const chardev = (id: string, path: string) => [
+    "-chardev",
+    `socket,id=${id},path=${hostPrefix}${path}`,
+  ];
+  const { controlPath } = options;
   const { command, args } = machineCommand(insideRoot(tools.qemu), [
-    ...[
-      "-machine",
-      "q35",
-      "-accel",
-      "tcg,thread=multi",
-      "-cpu",
-      "max",
-      "-smp",
-      `${options.processors}`,
-    ],
-    ...["-m", memory, "-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
+    ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"],
+    ...["-smp", `${options.processors}`, "-m", memory],
+    ...["-object", `memory-backend-memfd,id=mem,size=${memory},share=on`],
     ...["-numa", "node,memdev=mem", "-display", "none", "-nodefaults", "-no-reboot"],
-    ...["-serial", "stdio", "-kernel", insideRoot(tools.kernel)],
-    ...["-initrd", hostPrefix + initramfs, "-append", "console=ttyS0 panic=-1 loglevel=4"],
-    ...["-chardev", `socket,id=c0,path=${hostPrefix}${options.socketPath}`, "-device", device],
-  ]);
+    ...["-serial", "stdio"],
+    ...controlPath === undefined ? [] : [...chardev("c1", controlPath), "-serial", "chardev:c1"],
+    ...["-kernel", insideRoot(tools.kernel), "-initrd", hostPrefix + initramfs],
+    ...["-append", "console=ttyS0 panic=-1 loglevel=4"],
+    ...[...chardev("c0", options.socketPath), "-device", options.device],
+  ], tools.root);
   await using process = new TestProcess({ command, args });
-  const status = await process.waitForEnd(options.timeoutMs);
+  const reason = await waitForEnd(process, options);
   const lines = process.output.split("\n").filter((line) => line.includes(MARK))
     .map((line) => line.slice(line.indexOf(MARK) + MARK.length).trim());
-  return { lines, console: process.output, isHalted: status !== null && lines.includes("done") };
+  const problem = reason ?? (lines.includes("done") ? null : "the guest did not power off");
+  return { lines, console: process.output, problem };
 }

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { Daemon, isRustPeer } from "./daemon.ts";
-import { bootQemu, type QemuTools } from "./qemu.ts";
+import { Daemon, isRustPeer, TAG } from "./daemon.ts";
+import { bootQemu, mounted, type QemuTools } from "./qemu.ts";
 import { prepareQemuShare, QEMU_SCRIPT, verifyQemuShare } from "./qemu_workload.ts";
 
 const REQUEST_QUEUES = 4;
@@ -51,13 +51,15 @@ async function runIn(
   const result = await bootQemu(tools, {
     workDir,
     socketPath,
-    script: QEMU_SCRIPT,
+    device: `vhost-user-fs-pci,chardev=c0,tag=${TAG},num-request-queues=${
+      isRustPeer ? 1 : REQUEST_QUEUES
+    }`,
+    script: mounted(QEMU_SCRIPT),
     processors: 4,
-    requestQueues: isRustPeer ? 1 : REQUEST_QUEUES,
     timeoutMs: 240_000,
   });
   const problems = result.lines.filter((line) => line.startsWith("FAIL"));
-  if (!result.isHalted) problems.push("the guest did not power off");
+  if (result.problem !== null) problems.push(result.problem);
   const endProblem = await daemon.orderlyEnd();
   if (endProblem !== null) problems.push(endProblem);
   if (problems.length === 0) problems.push(...hostProblems(sharedDir));

@@ -132,18 +132,6 @@ async function verify(
   }
 }
 
-/** Ends a guest whose daemon has died under it: it would wait for answers until the deadline. */
-function daemonWatch(daemon: Daemon | null): () => string | null {
-  // A daemon that ends because the guest has just gone needs a moment to be seen in that order.
-  const graceMs = 3000;
-  let deadSince: number | null = null;
-  return () => {
-    if (daemon === null || daemon.isRunning) return null;
-    deadSince ??= performance.now();
-    return performance.now() - deadSince > graceMs ? "the daemon died while the guest ran" : null;
-  };
-}
-
 async function boot(
   workDir: string,
   options: SessionOptions,
@@ -155,7 +143,7 @@ async function boot(
     sockets: daemon === null ? [] : [socketPath],
     script: guestScript(workDir, options.target ?? "virtiofs"),
     timeoutMs: options.timeoutMs ?? 600_000,
-    watch: daemonWatch(daemon),
+    watch: daemon === null ? () => null : daemon.deathWatch(),
   });
 }
 

@@ -5,6 +5,7 @@
  * - `VIRTIOFSD_TS_GUEST_ROOT`: a directory tree (a newer distribution, say) that holds `usr/bin/linux.uml`, its
  *   modules, QEMU and a kernel; they are then run inside it with chroot(8).
  * - `VIRTIOFSD_TS_QEMU`, `VIRTIOFSD_TS_KERNEL`: QEMU and the kernel image for it, named one by one.
+ * - `VIRTIOFSD_TS_DAX_ROOT`: such a tree for the DAX suite alone, which needs QEMU 11.1.
  * - `VIRTIOFSD_TS_REQUIRE_GUEST=1`: what is missing is a failure, not a reason to leave tests out.
  *
  * @module
@@ -56,17 +57,22 @@ export interface CommandLine {
 }
 
 /**
- * The command that runs a program from `guestRoot`. In a chroot the host's whole file system is to be seen under
- * `hostPrefix`; the mount for that is made in a private mount namespace and goes with the process.
+ * The command that runs a program from a root, `guestRoot` unless another is named. In a chroot the host's whole
+ * file system is to be seen under `hostPrefixIn(root)`; the mount for that is made in a private mount namespace
+ * and goes with the process.
  */
-export function rootedCommand(program: string, args: readonly string[]): CommandLine {
-  if (guestRoot === "") return { command: program, args };
+export function rootedCommand(
+  program: string,
+  args: readonly string[],
+  root = guestRoot,
+): CommandLine {
+  if (root === "") return { command: program, args };
   const script =
     'mkdir -p "$0/host" && mount --rbind / "$0/host" && mount -t proc proc "$0/proc" && ' +
     'exec chroot "$0" "$@"';
   return {
     command: "unshare",
-    args: ["--mount", "sh", "-c", script, guestRoot, program, ...args],
+    args: ["--mount", "sh", "-c", script, root, program, ...args],
   };
 }
 
@@ -89,12 +95,21 @@ let hasProcessNamespaces: boolean | null = null;
  * that even a killed test leaves none of the machine's helper processes behind. (A test that is not killed
  * ends the whole process group in any case.)
  */
-export function machineCommand(program: string, args: readonly string[]): CommandLine {
-  const rooted = rootedCommand(program, args);
+export function machineCommand(
+  program: string,
+  args: readonly string[],
+  root = guestRoot,
+): CommandLine {
+  const rooted = rootedCommand(program, args, root);
   hasProcessNamespaces ??= canUnshareProcesses();
   if (!hasProcessNamespaces) return rooted;
   return { command: "unshare", args: [...PROCESS_NAMESPACE, rooted.command, ...rooted.args] };
 }
 
-/** Where the host's root is seen by a program started with `rootedCommand()`. */
-export const hostPrefix = guestRoot === "" ? "" : "/host";
+/** Where the host's root is seen by a program that `rootedCommand()` starts in a root. */
+export function hostPrefixIn(root: string): string {
+  return root === "" ? "" : "/host";
+}
+
+/** The same for `guestRoot`. */
+export const hostPrefix = hostPrefixIn(guestRoot);
