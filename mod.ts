@@ -49,7 +49,7 @@
 
 export { errno, fuse, linux, serve } from "./src/library.ts";
 export type { PassthroughOptions, ServeOptions } from "./src/library.ts";
-export type { CacheMode, InodeFileHandles } from "./src/config.ts";
+export type { CacheMode, DaxMode, InodeFileHandles } from "./src/config.ts";
 export type { Log } from "./src/log.ts";
 export { SetupError } from "./src/setup_error.ts";
 export { FileSystem, type Negotiation, PENDING } from "./src/fuse/file_system.ts";
@@ -74,4 +74,8 @@ export type {
   RangeCounters,
   RangeInfo,
   RangeMapper,
-} from "./src/guest/dax/range_allocator.ts";
+} from "./src/guest/dax/range_interfaces.ts";
+export { DaxView } from "./src/guest/dax/dax_view.ts";
+export type { ViewSource } from "./src/guest/dax/dax_view.ts";
+export type { GuestDaxCounters } from "./src/guest/dax/dax_window.ts";
+export type { GuestDaxMode } from "./src/guest/client/dax_mode.ts";

@@ -32,7 +32,6 @@ function touching(name: string, random: boolean, writing: boolean): Row {
     run(place, milliseconds) {
       return onMappedFile(place, (file) => {
         const data = place.session.volume.dataOf(file.inode);
-        const { u8 } = place.client.driver.bytes;
         let seed = 54321;
         let count = 0;
         let sum = 0;
@@ -45,9 +44,9 @@ function touching(name: string, random: boolean, writing: boolean): Row {
             const page = data.page(file, index);
             if (typeof page === "number") throw new Error(`${name}: a page failed (${page})`);
             if (writing) {
-              u8[page.offset] = count;
+              page.bytes[page.offset] = count;
               data.markDirty(page);
-            } else sum += u8[page.offset]!;
+            } else sum += page.bytes[page.offset]!;
             data.unpin(page);
           }
         } while (performance.now() - start < milliseconds && count < PAGE_COUNT);

@@ -19,6 +19,7 @@ import {
 import { EEXIST, EINVAL, EISDIR, ENOENT } from "../sys/errno.ts";
 import { O_DIRECTORY } from "../sys/architecture.ts";
 import type { OpcodeTraffic } from "./client/traffic.ts";
+import type { GuestDaxCounters } from "./dax/dax_window.ts";
 import { dirEntry, fileInfo, type GuestDirEntry, type GuestFileInfo } from "./file_info.ts";
 import { GuestError, must, mustHave } from "./guest_error.ts";
 import { GuestFile, timeSpec } from "./guest_file.ts";
@@ -122,6 +123,11 @@ export class Guest implements AsyncDisposable {
   /** What went over the ring so far, by opcode. */
   get traffic(): OpcodeTraffic[] {
     return this.#session.client.traffic.byOpcode();
+  }
+
+  /** How full the DAX window is and what happened in it, or null if this guest has none. */
+  get dax(): GuestDaxCounters | null {
+    return this.#session.volume.dax?.counters ?? null;
   }
 
   /** Opens a file. */

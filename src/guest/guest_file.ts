@@ -4,9 +4,11 @@
  * @module
  */
 
+import { EAGAIN, ENOTCONN } from "../sys/errno.ts";
 import { LOCK_EX, LOCK_SH, LOCK_UN } from "../wire/linux.ts";
+import type { DaxView } from "./dax/dax_view.ts";
 import { fileInfo, type GuestFileInfo } from "./file_info.ts";
-import { must, mustHave } from "./guest_error.ts";
+import { GuestError, must, mustHave } from "./guest_error.ts";
 import type { GuestCalls } from "./vfs/calls.ts";
 
 /** What is read at a time where the size is not known. */
@@ -133,6 +135,28 @@ export class GuestFile implements Disposable {
   /** Gives the lock up. */
   unlockSync(): void {
     must(this.#calls.flock(this.#fd, LOCK_UN), "unlock", this.path);
+  }
+
+  /**
+   * A view of the file's bytes where they are, in the DAX window: see {@linkcode DaxView}. It may be shorter than `length`: it ends with the
+   * file, or at the next multiple of 2 MiB. With `write` it may be written to, if the file was opened for reading and writing.
+   *
+   * Throws a `GuestError`: EACCES without the right, ENODEV for a file that is not mapped (`guest.dax` is null, or the daemon does not
+   * mark it), ENXIO at the end of the file, EAGAIN while every range of the window is held by views.
+   */
+  viewSync(offset: number, length: number, options: { write?: boolean } = {}): DaxView {
+    const view = this.#calls.view(this.#fd, offset, length, options.write === true);
+    return mustHave(view, "view", this.path);
+  }
+
+  /** The same, waiting for a range. */
+  async view(offset: number, length: number, options: { write?: boolean } = {}): Promise<DaxView> {
+    for (;;) {
+      const view = this.#calls.view(this.#fd, offset, length, options.write === true);
+      if (view !== -EAGAIN) return mustHave(view, "view", this.path);
+      const isOpen = await this.#calls.volume.dax!.whenFree();
+      if (!isOpen) throw new GuestError(-ENOTCONN, "view", this.path);
+    }
   }
 
   /** Closes the file. An error that came up while written data was sent is thrown here. */

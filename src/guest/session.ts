@@ -7,9 +7,11 @@
 
 import { errnoName } from "../sys/errno.ts";
 import type { Caller } from "./client/caller.ts";
+import type { GuestDaxMode } from "./client/dax_mode.ts";
 import { FuseClient, REPLY_SIZE, REQUEST_SIZE } from "./client/fuse_client.ts";
 import { handshake } from "./client/handshake.ts";
 import { DaemonError } from "./daemon_error.ts";
+import { DAX_REGION_ID } from "./dax/dax_window.ts";
 import { Driver, driverMemorySize } from "./driver/driver.ts";
 import { Frontend } from "./frontend/frontend.ts";
 import type { GuestCacheMode } from "./vfs/cache_mode.ts";
@@ -22,6 +24,11 @@ export interface SessionOptions {
   readonly socketPath: string;
   /** "auto" (the default): as long as the daemon says. "none": never. "always": for a day. */
   readonly cache?: GuestCacheMode;
+  /**
+   * Map files into the DAX window, so that reading and writing them takes no requests. "inode" (the default): those that the daemon
+   * marks, if it has a window. "always": all. "never": none.
+   */
+  readonly dax?: GuestDaxMode;
   /** Keep written data back, where the daemon offers it (FUSE_WRITEBACK_CACHE). Default true. */
   readonly writeback?: boolean;
   /** Request queues to use, where the device has them. Default 1. */
@@ -76,6 +83,13 @@ export async function openSession(
       spareMemory + MIB,
     timeoutMs: timeoutMs > 0 ? Math.min(timeoutMs, HANDSHAKE_MS) : HANDSHAKE_MS,
   });
+  const hasWindow = frontend.shmemRegions.has(DAX_REGION_ID);
+  const wantedDax = options.dax ?? "inode";
+  if (wantedDax === "always" && !hasWindow) {
+    frontend.close();
+    throw new DaemonError("All files were to be mapped (DAX), and the daemon offers no window");
+  }
+  const dax = hasWindow ? wantedDax : "never";
   let driver: Driver;
   try {
     driver = await Driver.start(frontend, driverOptions);
@@ -87,6 +101,7 @@ export async function openSession(
   const agreement = handshake(client, {
     writeback: options.writeback ?? true,
     transferSizeMax: options.transferSizeMax ?? MIB,
+    dax,
   });
   if (typeof agreement === "number") {
     const reason = driver.dead ?? `INIT was answered with ${errnoName(agreement)}`;
@@ -98,6 +113,7 @@ export async function openSession(
     cache: options.cache ?? "auto",
     inodeCountMax: options.inodeCountMax ?? 100_000,
     pageCacheSize,
+    dax,
   });
   return { frontend, driver, client, volume };
 }

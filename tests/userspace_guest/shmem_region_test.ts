@@ -56,3 +56,27 @@ Deno.test("vhost-user: SHMEM_MAP outside the region, of nothing or of half pages
   libc.close(fd);
   Deno.removeSync(path);
 });
+
+Deno.test("a region knows what is covered, however many mappings there are", () => {
+  const path = Deno.makeTempFileSync();
+  Deno.writeFileSync(path, new Uint8Array(PAGE));
+  const fd = openFile(path);
+  using region = new ShmemRegion(2048 * PAGE);
+  for (let i = 0; i < 1500; i++) equal(region.map(i * PAGE, PAGE, fd, 0, i !== 700), 0);
+  equal(region.mappings.size, 1500);
+  equal(region.covers(0, 1500 * PAGE, false), true);
+  equal(region.covers(0, 1501 * PAGE, false), false);
+  equal(region.covers(0, 701 * PAGE, true), false);
+  equal(region.covers(701 * PAGE, 10 * PAGE, true), true);
+  equal(region.unmap(900 * PAGE, PAGE), 0);
+  equal(region.covers(899 * PAGE, 3 * PAGE, false), false);
+  equal(region.covers(1600 * PAGE, PAGE, false), false);
+  for (let i = 0; i < 1500; i += 2) {
+    equal(region.unmap(i * PAGE, PAGE), i === 900 ? -ENOENT : 0);
+    equal(region.map(i * PAGE, PAGE, fd, 0, true), 0);
+  }
+  region.unmapAll();
+  equal(region.mappings.size, 0);
+  libc.close(fd);
+  Deno.removeSync(path);
+});

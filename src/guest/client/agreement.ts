@@ -13,6 +13,8 @@ export interface Agreement {
   /** Largest WRITE and READ, in bytes. */
   readonly writeSizeMax: number;
   readonly readSizeMax: number;
+  /** log2 of what offsets of DAX mappings are multiples of (fuse.h: FUSE_MAP_ALIGNMENT); 0 if nothing was said. */
+  readonly mapAlignment: number;
 }
 
 /** Whether an INIT flag of the low word is among `flags`. */

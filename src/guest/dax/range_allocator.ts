@@ -11,7 +11,13 @@
 
 import { assert } from "../../assert.ts";
 import { IntervalNodes, IntervalTree } from "../../intervals/interval_tree.ts";
-import { EAGAIN, type Status } from "../../sys/errno.ts";
+import { EAGAIN } from "../../sys/errno.ts";
+import type {
+  RangeAllocatorOptions,
+  RangeCounters,
+  RangeInfo,
+  RangeMapper,
+} from "./range_interfaces.ts";
 import { RangeLists } from "./range_lists.ts";
 
 /** What is mapped at a time: FUSE_DAX_SZ of Linux, 2 MiB. */
@@ -21,59 +27,6 @@ const RECLAIM_CHUNK = 10;
 const RECLAIM_THRESHOLD = 0.2;
 /** fuse.h: fuse_removemapping_one: entries of one REMOVEMAPPING as Linux sends it, a page of them. */
 export const REMOVE_COUNT_MAX = 256;
-
-/** What makes and removes the mappings: two requests to the daemon. Both return 0 or a negative errno. */
-export interface RangeMapper {
-  /** Shows `length` bytes of a file at a place of the window, in place of what was there. */
-  setup(
-    nodeid: number,
-    fileOffset: number,
-    windowOffset: number,
-    length: number,
-    writable: boolean,
-  ): Status;
-  /** Removes the mappings of `length` bytes at each of some places, at most 256. */
-  remove(nodeid: number, windowOffsets: readonly number[], length: number): Status;
-}
-
-/** How a window is divided, and who is told what. */
-export interface RangeAllocatorOptions {
-  /** Bytes of the window. What is left over after the last whole range is not used. */
-  readonly windowSize: number;
-  /** Bytes of a range. Default 2 MiB. */
-  readonly rangeSize?: number;
-  readonly mapper: RangeMapper;
-  /** Called when {@linkcode RangeAllocator.work} should be, soon, and not from within the call. */
-  readonly onKick?: () => void;
-}
-
-/** What happened so far. */
-export interface RangeCounters {
-  /** Uses of a range that was there. */
-  hits: number;
-  /** Mappings made. */
-  maps: number;
-  /** Read-only mappings made writable. */
-  upgrades: number;
-  /** Mappings removed. */
-  unmaps: number;
-  /** Ranges that a file took from itself. */
-  reclaimedInline: number;
-  /** Ranges that the worker took back. */
-  reclaimedByWorker: number;
-  /** Uses that found no range. */
-  misses: number;
-}
-
-/** What one range is used for. */
-export interface RangeInfo {
-  readonly nodeid: number;
-  readonly fileOffset: number;
-  readonly windowOffset: number;
-  readonly writable: boolean;
-  /** 1 is the tree's own. */
-  readonly references: number;
-}
 
 /** A file's ranges. Made by {@linkcode RangeAllocator.addFile}; it costs nothing to let go of one that has no ranges. */
 export class RangeFile {

@@ -24,6 +24,7 @@ import {
 import { type NewTime, statfs } from "../client/attributes.ts";
 import type { LockRange } from "../client/locks.ts";
 import * as attributes from "./attributes.ts";
+import type { DaxView } from "../dax/dax_view.ts";
 import { Descriptors } from "./descriptors.ts";
 import type { DirectoryEntry } from "./directory_stream.ts";
 import * as fileCalls from "./file_calls.ts";
@@ -297,6 +298,14 @@ export class GuestCalls {
           length,
         );
       }));
+  }
+
+  /** What mmap(2) would show of a file in the DAX window. */
+  view(fd: number, offset: number, length: number, writable: boolean): DaxView | Status {
+    this.#begin();
+    const file = fileCalls.viewable(this.descriptors.get(fd), offset, writable);
+    if (typeof file === "number") return file;
+    return this.volume.dataOf(file.inode).view(offset, length, writable);
   }
 
   /** The next entries of a directory, as many as getdents64(2) would put into `size` bytes; none at the end. */

@@ -5,10 +5,12 @@
  */
 
 import {
+  EACCES,
   EBADF,
   EFBIG,
   EINVAL,
   EISDIR,
+  ENODEV,
   ENOSYS,
   ENXIO,
   EOPNOTSUPP,
@@ -78,9 +80,13 @@ export function pwrite(
   let at = offset;
   if ((file.flags & O_APPEND) !== 0) {
     // Others may have appended: where the end is now, the daemon knows.
-    const status = volume.refresh(inode, !data.dirty, file.handle);
+    const status = volume.refresh(inode, !data.ownsSize, file.handle);
     if (status < 0) return status;
     at = inode.attr.size;
+  } else if (data.isMapped) {
+    // Where the file ends decides whether it is written through the window.
+    const status = volume.refresh(inode, false, file.handle);
+    if (status < 0) return status;
   }
   if (from.length === 0) return 0;
   if (at + from.length > OFFSET_MAX) return -EFBIG;
@@ -96,6 +102,19 @@ export function pwrite(
     }
   }
   return count;
+}
+
+/** The open file that a view is asked of, or why there is none (mmap(2)). */
+export function viewable(
+  file: OpenFile | null,
+  offset: number,
+  writable: boolean,
+): OpenFile | Status {
+  if (file === null || (file.flags & O_PATH) !== 0) return -EBADF;
+  if (!file.inode.isRegular) return -ENODEV;
+  const access = file.flags & O_ACCMODE;
+  if (access === O_WRONLY || (writable && access === O_RDONLY)) return -EACCES;
+  return Number.isInteger(offset) && offset >= 0 && offset <= OFFSET_MAX ? file : -EINVAL;
 }
 
 /** lseek(2) of a regular file: the new position, or a negative errno. */

@@ -8,12 +8,20 @@
  */
 
 import { assert } from "../../assert.ts";
-import type { Status } from "../../sys/errno.ts";
-import { FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, FUSE_WRITEBACK_CACHE } from "../../wire/fuse.ts";
-import { O_ACCMODE, O_RDONLY } from "../../wire/linux.ts";
+import { ENODEV, type Status } from "../../sys/errno.ts";
+import {
+  FOPEN_DIRECT_IO,
+  FOPEN_KEEP_CACHE,
+  FUSE_ATTR_DAX,
+  FUSE_WRITEBACK_CACHE,
+} from "../../wire/fuse.ts";
+import { O_ACCMODE, O_RDONLY, O_RDWR } from "../../wire/linux.ts";
 import { hasFlag } from "../client/agreement.ts";
+import type { DaxView } from "../dax/dax_view.ts";
+import type { DaxWindow } from "../dax/dax_window.ts";
+import { DaxData, type DaxInode, type DaxPage } from "./dax_data.ts";
 import { readDirect, writeDirect } from "./direct_io.ts";
-import { type DataFile, type DataInode, FileBlocks, pageMask } from "./file_blocks.ts";
+import { type DataFile, FileBlocks, pageMask } from "./file_blocks.ts";
 import {
   ALL_PAGES,
   type Block,
@@ -28,23 +36,24 @@ import { WriteBack } from "./write_back.ts";
 
 /** A page of a file in memory: what a page fault of a mapping gives. */
 export interface Page {
-  /** Where it is in the guest's memory. */
+  /** The memory that it is in, and where. */
+  readonly bytes: Uint8Array;
   readonly offset: number;
-  readonly block: Block;
-  /** Its bit in the block's masks. */
-  readonly bit: number;
+  /** What keeps it: a block of the page cache with the page's bit in its masks, or a range of the DAX window. */
+  readonly kept: { readonly block: Block; readonly bit: number } | DaxPage;
 }
 
 /** The data of one regular file. */
 export class FileData implements BlockOwner {
   readonly #cache: PageCache;
-  readonly #inode: DataInode;
+  readonly #inode: DaxInode;
   readonly #blocks: FileBlocks;
   readonly #reader: PageReader;
   readonly #writer: WriteBack;
   readonly #writeback: boolean;
+  #dax: DaxData | null = null;
 
-  constructor(cache: PageCache, inode: DataInode) {
+  constructor(cache: PageCache, inode: DaxInode) {
     this.#cache = cache;
     this.#inode = inode;
     this.#writeback = hasFlag(cache.client.agreement.flags, FUSE_WRITEBACK_CACHE);
@@ -58,6 +67,16 @@ export class FileData implements BlockOwner {
     return this.#writer.timesDirty || this.#blocks.dirty;
   }
 
+  /** Whether the guest knows the file's size better than the daemon. The times alone do not say so if the file is mapped. */
+  get ownsSize(): boolean {
+    return this.isMapped ? this.#blocks.dirty : this.dirty;
+  }
+
+  /** Whether the data is reached through the DAX window. */
+  get isMapped(): boolean {
+    return this.#dax !== null && this.#dax.active;
+  }
+
   /** After OPEN or CREATE. */
   opened(file: DataFile): void {
     if ((file.flags & O_ACCMODE) !== O_RDONLY) this.#writer.writers.push(file);
@@ -65,6 +84,14 @@ export class FileData implements BlockOwner {
       if (this.dirty) this.writeBack();
       this.#blocks.dropClean();
     }
+    if (this.#mayMap && !this.isMapped) this.#startMapping(this.#inode.dax.window!);
+  }
+
+  /** After the daemon has told the attributes: a file that is not to be mapped any more leaves the window (it enters at open(2)). */
+  attributesSet(): void {
+    if (!this.isMapped || this.#mayMap) return;
+    if (this.#writer.timesDirty) this.#writer.sendTimes();
+    this.#dax!.leave();
   }
 
   /** Before RELEASE. What was written through the file can be sent through it for the last time. */
@@ -77,6 +104,8 @@ export class FileData implements BlockOwner {
 
   /** Reads up to `into.length` bytes at `offset`: the count, 0 at the end of the file, or a negative errno. */
   read(file: DataFile, offset: number, into: Uint8Array, direct = false): number {
+    // Linux: fuse_file_read_iter(): neither O_DIRECT nor FOPEN_DIRECT_IO has a say then.
+    if (this.isMapped) return this.#dax!.read(file, offset, into);
     if (direct || (file.openFlags & FOPEN_DIRECT_IO) !== 0) {
       const status = this.writeBack();
       if (status < 0) return status;
@@ -107,7 +136,10 @@ export class FileData implements BlockOwner {
 
   /** Writes all of `from` at `offset`: the count (less if something failed on the way), or a negative errno. */
   write(file: DataFile, offset: number, from: Uint8Array, direct = false): number {
-    const count = !this.#writeback || direct || (file.openFlags & FOPEN_DIRECT_IO) !== 0
+    // Linux: fuse_dax_write_iter(): what starts or ends behind the end of the file goes as WRITE.
+    const count = this.isMapped && offset + from.length <= this.#inode.attr.size
+      ? this.#dax!.write(file, offset, from)
+      : this.isMapped || !this.#writeback || direct || (file.openFlags & FOPEN_DIRECT_IO) !== 0
       ? this.#writeThrough(file, offset, from)
       : this.#writeBehind(file, offset, from);
     const { attr } = this.#inode;
@@ -121,24 +153,36 @@ export class FileData implements BlockOwner {
   /** A page of the file in memory, kept until {@linkcode FileData.unpin}; or a negative errno. */
   page(file: DataFile, index: number): Page | Status {
     const at = index * PAGE_SIZE;
+    if (this.isMapped) {
+      const page = this.#dax!.page(index, (file.flags & O_ACCMODE) === O_RDWR);
+      if (typeof page === "number") return page;
+      return { bytes: this.#dax!.bytes, offset: page.offset, kept: page };
+    }
     const block = this.#reader.readable(file, at, PAGE_SIZE);
     if (typeof block === "number") return block;
     file.readAheadFrom = at + PAGE_SIZE;
     block.pins++;
     const pageInBlock = index % PAGES_PER_FRAME;
-    return { offset: block.frame + pageInBlock * PAGE_SIZE, block, bit: 1 << pageInBlock };
+    const frame = block.frame + pageInBlock * PAGE_SIZE;
+    return { bytes: this.#cache.bytes.u8, offset: frame, kept: { block, bit: 1 << pageInBlock } };
   }
 
   /** Says that a pinned page was written to. */
   markDirty(page: Page): void {
-    this.#cache.addDirty(page.block, page.bit);
+    if ("block" in page.kept) this.#cache.addDirty(page.kept.block, page.kept.bit);
     this.#writer.touchTimes();
   }
 
   /** Ends the use of a page. */
   unpin(page: Page): void {
-    assert(page.block.pins > 0, "a page is unpinned once");
-    page.block.pins--;
+    if (!("block" in page.kept)) return this.#dax!.unpin(page.kept);
+    assert(page.kept.block.pins > 0, "a page is unpinned once");
+    page.kept.block.pins--;
+  }
+
+  /** A view of the file in the DAX window. */
+  view(offset: number, length: number, writable: boolean): DaxView | Status {
+    return this.isMapped ? this.#dax!.view(offset, length, writable) : -ENODEV;
   }
 
   /** Sends everything that the daemon does not have, waits, and returns the first error since the last report. */
@@ -159,6 +203,7 @@ export class FileData implements BlockOwner {
 
   /** After the daemon has changed the size: what lies beyond is no data any more. */
   truncated(size: number): void {
+    this.#dax?.truncated(size);
     for (const block of this.#blocks.all()) {
       this.#blocks.settle(block);
       const inBlock = size - block.index * FRAME_SIZE;
@@ -196,6 +241,7 @@ export class FileData implements BlockOwner {
   invalidate(): Status {
     const status = this.flush();
     this.#blocks.dropClean();
+    this.#dax?.forget();
     return status;
   }
 
@@ -207,6 +253,21 @@ export class FileData implements BlockOwner {
   /** Called by the page cache: gives an idle block's frame back. */
   forget(block: Block): void {
     this.#blocks.forget(block);
+  }
+
+  /** Whether the file is to be mapped, by the session's mode and what the daemon says of it. */
+  get #mayMap(): boolean {
+    const { window, always } = this.#inode.dax;
+    return window !== null && (always || (this.#inode.attr.flags & FUSE_ATTR_DAX) !== 0);
+  }
+
+  /** What the page cache has of the file would not follow what is written through the window: it goes first. */
+  #startMapping(window: DaxWindow): void {
+    if (this.writeBack() < 0) return;
+    this.#blocks.dropClean();
+    if (this.#blocks.all().length > 0) return;
+    this.#dax ??= new DaxData(window, this.#cache, this.#inode, () => this.#writer.touchMapped());
+    this.#dax.active = true;
   }
 
   /**

@@ -10,7 +10,7 @@
  */
 
 import { EIO, ENOENT, ENOSYS, type Status } from "../../sys/errno.ts";
-import { FUSE_AUTO_INVAL_DATA, FUSE_ROOT_ID } from "../../wire/fuse.ts";
+import { FUSE2_HAS_INODE_DAX, FUSE_AUTO_INVAL_DATA, FUSE_ROOT_ID } from "../../wire/fuse.ts";
 import { S_IFDIR, S_IFMT } from "../../wire/linux.ts";
 import { getattr, syncfs } from "../client/attributes.ts";
 import type { Handle } from "../client/files.ts";
@@ -18,7 +18,10 @@ import type { FuseClient } from "../client/fuse_client.ts";
 import { hasFlag } from "../client/agreement.ts";
 import { lookup } from "../client/names.ts";
 import { type Attr, AttrReply, EntryReply, OpenReply } from "../client/replies.ts";
+import type { GuestDaxMode } from "../client/dax_mode.ts";
+import { DAX_REGION_ID, DaxWindow } from "../dax/dax_window.ts";
 import type { GuestCacheMode } from "./cache_mode.ts";
+import type { DaxInode } from "./dax_data.ts";
 import { FileData } from "./file_data.ts";
 import { type Dentry, Inode, nameKey } from "./inode.ts";
 import { PageCache } from "./page_cache.ts";
@@ -30,6 +33,8 @@ export interface VolumeOptions {
   readonly inodeCountMax: number;
   /** Bytes of file data cached. */
   readonly pageCacheSize: number;
+  /** Whether files are mapped into the device's window. Default "never". */
+  readonly dax?: GuestDaxMode;
   /** The clock of all time-outs, in milliseconds. */
   readonly now?: () => number;
 }
@@ -42,6 +47,8 @@ export class Volume {
   readonly client: FuseClient;
   readonly options: VolumeOptions;
   readonly pages: PageCache;
+  /** Files are mapped into this, or null. */
+  readonly dax: DaxWindow | null;
   readonly root: Inode;
   readonly now: () => number;
   /** Replies are decoded into these; what is needed of one is taken before the next request. */
@@ -59,6 +66,7 @@ export class Volume {
     this.options = options;
     this.now = options.now ?? (() => performance.now());
     this.pages = new PageCache(client, options.pageCacheSize);
+    this.dax = windowOf(client, options.dax ?? "never");
     this.root = new Inode(FUSE_ROOT_ID, 0, S_IFDIR);
     this.root.parent = this.root;
     this.root.holds = 1;
@@ -100,22 +108,26 @@ export class Volume {
   setAttributes(inode: Inode, attr: Attr, validMs: number): void {
     const { data } = inode;
     const { size, mtime, mtimeNsec, ctime, ctimeNsec } = inode.attr;
-    const owned = data !== null && data.dirty;
+    const ownsTimes = data !== null && data.dirty;
+    const ownsSize = data !== null && data.ownsSize;
     const changed = size !== attr.size || mtime !== attr.mtime || mtimeNsec !== attr.mtimeNsec;
     inode.attr.assign(attr);
     inode.attrValidUntil = this.#until(validMs);
     if (data === null) return;
-    if (owned) {
+    if (ownsTimes) {
       // fuse.h: FUSE_WRITEBACK_CACHE: the guest knows better, except of a later change of the inode itself.
-      Object.assign(inode.attr, { size, mtime, mtimeNsec });
+      Object.assign(inode.attr, { mtime, mtimeNsec });
       const isLater = attr.ctime > ctime || (attr.ctime === ctime && attr.ctimeNsec > ctimeNsec);
       if (!isLater) Object.assign(inode.attr, { ctime, ctimeNsec });
-    } else if (changed && !inode.ownChange) {
+    }
+    if (ownsSize) inode.attr.size = size;
+    else if (changed && !inode.ownChange) {
       const autoInvalidate = hasFlag(this.client.agreement.flags, FUSE_AUTO_INVAL_DATA);
       if (size !== attr.size) data.truncated(Math.min(size, attr.size));
       if (autoInvalidate || size !== attr.size) data.changedOutside();
     }
     inode.ownChange = false;
+    data.attributesSet();
   }
 
   /** Makes the attributes those that hold now, asking the daemon where they have expired, or in any case. */
@@ -144,7 +156,7 @@ export class Volume {
 
   /** The data of a regular file. */
   dataOf(inode: Inode): FileData {
-    inode.data ??= new FileData(this.pages, inode);
+    inode.data ??= new FileData(this.pages, this.#dataInode(inode));
     return inode.data;
   }
 
@@ -226,10 +238,32 @@ export class Volume {
 
   /** Writes everything back and ends the session. */
   close(): Status {
+    this.dax?.close();
     const status = this.flushAll();
     this.client.destroy();
     this.#inodes.clear();
     return status;
+  }
+
+  /** An inode as its data sees it. */
+  #dataInode(inode: Inode): DaxInode {
+    const { dax } = this;
+    const always = this.options.dax === "always";
+    return {
+      nodeid: inode.nodeid,
+      attr: inode.attr,
+      get attrVersion() {
+        return inode.attrVersion;
+      },
+      set attrVersion(version) {
+        inode.attrVersion = version;
+      },
+      dax: { window: dax, always },
+      refresh: () => this.refresh(inode, true),
+      hold(count) {
+        inode.holds += count;
+      },
+    };
   }
 
   #remember(
@@ -279,6 +313,7 @@ export class Volume {
    * held.
    */
   shrink(): void {
+    this.dax?.work();
     if (this.#inodes.size <= this.options.inodeCountMax) return;
     const goal = Math.floor(this.options.inodeCountMax * 0.95);
     for (const inode of this.#inodes.values()) {
@@ -302,4 +337,12 @@ export class Volume {
     directory.children!.clear();
     return true;
   }
+}
+
+/** The window that files of the session are mapped into, if they are. */
+function windowOf(client: FuseClient, mode: GuestDaxMode): DaxWindow | null {
+  const region = client.driver.frontend.shmemRegions.get(DAX_REGION_ID);
+  const { flags2 } = client.agreement;
+  const isWanted = mode === "always" || (mode === "inode" && hasFlag(flags2, FUSE2_HAS_INODE_DAX));
+  return isWanted && region !== undefined ? new DaxWindow(client, region) : null;
 }

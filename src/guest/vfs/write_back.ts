@@ -56,6 +56,13 @@ export class WriteBack {
     this.timesDirty = true;
   }
 
+  /** Something was written through a mapping. The host stamps a page at its first write only, so the times are kept here. */
+  touchMapped(): void {
+    this.touchTimes();
+    // A view may outlive the file that it was asked of, and then nobody else tells the daemon.
+    if (this.writers.length === 0) this.sendTimes();
+  }
+
   /** Tells the daemon the times. */
   sendTimes(): void {
     this.timesDirty = false;
