@@ -20,6 +20,12 @@ export const guestOptions = object("Guest options", {
         message`How far the guest trusts what it knows. auto (the default): as long as the daemon says; none: never; always: for a day.`,
     }),
   ),
+  dax: lastOf(
+    option("--dax", choice(["never", "inode", "always"], { metavar: "MODE" }), {
+      description:
+        message`Map files into the daemon's DAX window. inode (the default): those that the daemon marks, if it has a window; always: all; never: none.`,
+    }),
+  ),
   queues: lastOf(option("--num-request-queues", integer({ min: 1, max: 64, metavar: "N" }), {
     description: message`Request queues to use, where the device has them (default 1).`,
   })),
@@ -38,6 +44,7 @@ export type GuestOptionValues = InferValue<typeof guestOptions>;
 export function sessionOptions(values: GuestOptionValues): Omit<SessionOptions, "socketPath"> {
   return {
     ...(values.cache === undefined ? {} : { cache: values.cache }),
+    ...(values.dax === undefined ? {} : { dax: values.dax }),
     ...(values.queues === undefined ? {} : { queueCount: values.queues }),
     ...(values.pollUs === undefined ? {} : { pollMicroseconds: values.pollUs }),
     ...(values.timeout === undefined ? {} : { timeoutMs: values.timeout * 1000 }),

@@ -5,7 +5,7 @@
  */
 
 import { deepEqual, equal } from "node:assert/strict";
-import { Guest, GuestError } from "../../mod.ts";
+import { Guest, type GuestDaxMode, GuestError } from "../../mod.ts";
 import { ServedDirectory } from "./daemons.ts";
 
 const STEPS = 1500;
@@ -149,7 +149,17 @@ function step(next: (below: number) => number): [string, (files: Files) => unkno
   }
 }
 
-const CONFIGURATIONS: readonly (readonly [string, string[], "auto" | "none" | "always"])[] = [
+/** Name, options of the daemon, the guest's cache mode, and its DAX mode where that is not "never". */
+type Configuration = readonly [
+  string,
+  string[],
+  "auto" | "none" | "always",
+  ("inode" | "always")?,
+];
+
+const DAX = ["--dax", "always", "--dax-window", "8M"];
+
+const CONFIGURATIONS: readonly Configuration[] = [
   ["cache=auto", ["--cache", "auto"], "auto"],
   ["cache=never", ["--cache", "never"], "auto"],
   ["cache=always with write-back", ["--cache", "always", "--writeback"], "auto"],
@@ -159,19 +169,33 @@ const CONFIGURATIONS: readonly (readonly [string, string[], "auto" | "none" | "a
     "--writeback",
   ], "always"],
   ["a guest without caches", ["--cache", "always"], "none"],
+  ["DAX", ["--cache", "auto", ...DAX], "auto", "always"],
+  [
+    "DAX of marked files, write-back",
+    [
+      "--cache",
+      "always",
+      "--writeback",
+      ...DAX,
+    ],
+    "auto",
+    "inode",
+  ],
+  ["DAX, a guest without caches", ["--cache", "never", ...DAX], "none", "always"],
 ];
 
-for (const [name, args, cache] of CONFIGURATIONS) {
+for (const [name, args, cache, given] of CONFIGURATIONS) {
+  const dax: GuestDaxMode = given ?? "never";
   Deno.test(`random operations come to the same as on a plain directory: ${name}`, async () => {
-    const given = Deno.env.get("VIRTIOFSD_TS_SEED");
-    const seed = given === undefined
+    const wanted = Deno.env.get("VIRTIOFSD_TS_SEED");
+    const seed = wanted === undefined
       ? crypto.getRandomValues(new Uint32Array(1))[0]!
-      : Number(given);
+      : Number(wanted);
     await using served = await ServedDirectory.ours(...args);
     const plain = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "virtiofsd-ts-model-" });
     try {
       // A cache of 2 MiB, so that blocks are evicted and written back in the middle of things.
-      const options = { socketPath: served.socketPath, cache, pageCacheSize: 2 << 20 };
+      const options = { socketPath: served.socketPath, cache, dax, pageCacheSize: 2 << 20 };
       await using guest = await Guest.connect(options);
       const ours = guestFiles(guest);
       const theirs = hostFiles(plain);

@@ -36,6 +36,7 @@ const OURS: readonly (readonly [name: string, serve: string, without: Need[], gu
   ["cache=metadata", "--cache metadata", [], "auto"],
   ["cache=always, write-back", "--cache always --writeback", ["seek-data"], "auto"],
   ["a guest without caches", "--cache auto --posix-lock --flock", [], "none"],
+  ["DAX", "--cache auto --dax always --dax-window 16M", [], "auto --dax always"],
 ];
 
 for (const [name, serve, without, cache] of OURS) {
@@ -45,7 +46,10 @@ for (const [name, serve, without, cache] of OURS) {
     async fn() {
       const daemon = `${Deno.execPath()} run -A ${MAIN} serve --xattr ${serve}`;
       const command = `${daemon} --shared-dir {dir} --socket-path {socket}`;
-      const { failed } = await checkPosix(["--command", command, "--cache", cache], without);
+      const { failed } = await checkPosix(
+        ["--command", command, "--cache", ...cache.split(" ")],
+        without,
+      );
       deepEqual(failed, []);
     },
   });
