@@ -57,19 +57,22 @@ export class NaiveAllocator {
       return known.number;
     }
     let number = this.free.shift() ?? -1;
+    let reused = false;
     if (number < 0 && inline) {
       const idle = this.#ranges.filter((range) => range.nodeid === nodeid && range.references === 1)
         .sort((a, b) => a.start - b.start)[0];
       if (idle !== undefined) {
         number = idle.number;
         this.#ranges = this.#ranges.filter((range) => range !== idle);
-        this.#mapper.remove(nodeid, [number * this.#size], this.#size);
+        reused = true;
       }
     }
     if (this.free.length < this.#threshold) this.#kick();
     if (number < 0) return -EAGAIN;
     const status = this.#mapper.setup(nodeid, start, number * this.#size, this.#size, writable);
     if (status < 0) {
+      // What was mapped there before still is.
+      if (reused) this.#mapper.remove(nodeid, [number * this.#size], this.#size);
       this.#free(number);
       return status;
     }
