@@ -19,6 +19,8 @@ import { median, summarize, type Summary } from "./statistics.ts";
 export interface BenchSubject {
   readonly name: string;
   readonly socketPath: string;
+  /** How its guest differs from the others'. */
+  readonly session?: Partial<SessionOptions>;
 }
 
 /** How to measure. */
@@ -30,6 +32,8 @@ export interface BenchOptions {
   readonly milliseconds: number;
   /** Leave it to the scheduler where single requests are timed, too. */
   readonly spread: boolean;
+  /** The rows; by default all there are. */
+  readonly rows?: readonly Row[];
   /** Only rows whose names match. */
   readonly filter: RegExp | null;
   /** Told before each row. */
@@ -81,11 +85,12 @@ export async function bench(
   const gid = Deno.gid() ?? 0;
   const caller: Caller = { uid, gid, groups: [], umask: 0o022, pid: Deno.pid };
   const places: Place[] = [];
-  const rows = ROWS.filter(({ name }) => options.filter?.test(name) ?? true);
+  const rows = (options.rows ?? ROWS).filter(({ name }) => options.filter?.test(name) ?? true);
   try {
-    for (const { name, socketPath } of subjects) {
+    for (const { name, socketPath, session: special } of subjects) {
       options.progress(`${name}: connecting and making files`);
-      const session = await openSession({ socketPath, ...options.session }, caller, BUFFER_SIZE);
+      const wishes = { ...options.session, ...special, socketPath };
+      const session = await openSession(wishes, caller, BUFFER_SIZE);
       const place = new Place(session, session.frontend.memory.allocate(BUFFER_SIZE));
       places.push(place);
       place.prepare();
@@ -105,7 +110,8 @@ export async function bench(
 /** The small-file rows need each other. */
 function withNeeded(rows: readonly Row[]): readonly Row[] {
   const some = SMALLFILE_ROWS.some((row) => rows.includes(row));
-  return ROWS.filter((row) => rows.includes(row) || (some && SMALLFILE_ROWS.includes(row)));
+  if (!some) return rows;
+  return ROWS.filter((row) => rows.includes(row) || SMALLFILE_ROWS.includes(row));
 }
 
 /** What one turn of a daemon at a row came to. */

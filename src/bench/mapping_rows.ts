@@ -5,10 +5,8 @@
  * @module
  */
 
-import { O_RDWR } from "../wire/linux.ts";
-import { GuestCalls } from "../guest/vfs/calls.ts";
 import type { OpenFile } from "../guest/vfs/open_file.ts";
-import { Process } from "../guest/vfs/process.ts";
+import { onDataFile } from "./data_file.ts";
 import { DATA_FILE_SIZE, type Place } from "./place.ts";
 import type { Row, Samples } from "./row.ts";
 
@@ -61,12 +59,5 @@ function touching(name: string, random: boolean, writing: boolean): Row {
 }
 
 function onMappedFile(place: Place, act: (file: OpenFile) => Samples): Samples {
-  const { volume, client } = place.session;
-  const calls = new GuestCalls(volume, new Process(client.caller, volume.root));
-  const fd = place.must(calls.open(`${place.path}/data`, O_RDWR), "open");
-  try {
-    return act(calls.descriptors.get(fd)!);
-  } finally {
-    calls.close(fd);
-  }
+  return onDataFile(place, (calls, fd) => act(calls.descriptors.get(fd)!));
 }

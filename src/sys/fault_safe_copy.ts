@@ -62,6 +62,7 @@ const OURS = { BASE: 0, LEN: 8 } as const;
 const THEIRS = { BASE: 16, LEN: 24 } as const;
 
 let chosen: Copier | null = null;
+let kernel: Copier | null = null;
 
 /** Copies `size` bytes at `address` to `into[at]` and what follows. Returns the count: less than `size` where the memory faults. */
 export function readMapped(address: number, into: Uint8Array, at: number, size: number): number {
@@ -73,6 +74,27 @@ export function readMapped(address: number, into: Uint8Array, at: number, size: 
 export function writeMapped(address: number, from: Uint8Array, at: number, size: number): number {
   assert(at >= 0 && size >= 0 && at + size <= from.length, "the piece lies in the array");
   return (chosen ??= choose()).write(address, from, at, size);
+}
+
+/**
+ * The same as {@linkcode readMapped}, by the kernel and so without touching the mapping: for large pieces of what is not going to be read
+ * often. First touches cost more than the copy where the hypervisor keeps shadow page tables (1.3 to 5.4 µs a page, 375 to 1,400 µs a MiB,
+ * instead of 130 this way; 40 once everything has been touched).
+ */
+export function readUntouched(address: number, into: Uint8Array, at: number, size: number): number {
+  assert(at >= 0 && size >= 0 && at + size <= into.length, "the piece lies in the array");
+  return (kernel ??= viaKernel()).read(address, into, at, size);
+}
+
+/** The same as {@linkcode writeMapped}, by the kernel. */
+export function writeUntouched(
+  address: number,
+  from: Uint8Array,
+  at: number,
+  size: number,
+): number {
+  assert(at >= 0 && size >= 0 && at + size <= from.length, "the piece lies in the array");
+  return (kernel ??= viaKernel()).write(address, from, at, size);
 }
 
 function choose(): Copier {

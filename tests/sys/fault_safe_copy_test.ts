@@ -1,5 +1,12 @@
 import { deepEqual, equal } from "node:assert/strict";
-import { machineCode, readMapped, viaKernel, writeMapped } from "../../src/sys/fault_safe_copy.ts";
+import {
+  machineCode,
+  readMapped,
+  readUntouched,
+  viaKernel,
+  writeMapped,
+  writeUntouched,
+} from "../../src/sys/fault_safe_copy.ts";
 import { libc, status } from "../../src/sys/libc.ts";
 import { Mapping } from "../../src/sys/mapping.ts";
 
@@ -64,6 +71,8 @@ Deno.test("a file that is cut short and grows in a loop, by another process, cra
   while (Date.now() < end) {
     if (readMapped(mapping.address, into, 0, into.length) < into.length) faults++;
     if (writeMapped(mapping.address, into, 0, into.length) < into.length) faults++;
+    if (readUntouched(mapping.address, into, 0, into.length) < into.length) faults++;
+    if (writeUntouched(mapping.address, into, 0, into.length) < into.length) faults++;
   }
   return other.status.then(({ success }) => {
     equal(success, true);

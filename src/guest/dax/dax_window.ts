@@ -9,6 +9,12 @@
  */
 
 import { EIO, type Status } from "../../sys/errno.ts";
+import {
+  readMapped,
+  readUntouched,
+  writeMapped,
+  writeUntouched,
+} from "../../sys/fault_safe_copy.ts";
 import { NativeMemory } from "../../sys/native_memory.ts";
 import type { FuseClient } from "../client/fuse_client.ts";
 import { removeMappings, setupMapping } from "../client/mappings.ts";
@@ -21,6 +27,10 @@ import type { RangeCounters } from "./range_interfaces.ts";
 export const DAX_REGION_ID = 0;
 /** How soon the worker runs when nobody makes system calls: Linux gives it a millisecond, too. */
 const WORKER_MS = 1;
+/** Small pieces are copied directly: asking the kernel costs 3 µs, about as much as the first touch of one page. */
+const LARGE_SIZE = 16 * 1024;
+/** Large pieces are, when so many times the range's size has been copied: what was saved until then is what touching it all costs. */
+const TOUCH_AFTER = 4;
 
 /** What happened in a guest's window so far, and how full it is. */
 export interface GuestDaxCounters extends RangeCounters {
@@ -47,6 +57,8 @@ export class DaxWindow {
   readonly views: Set<DaxView> = new Set();
   /** Pieces of reads and writes that went as requests although the file is mapped. */
   fallbacks = 0;
+  /** By range: bytes copied in large pieces since it was mapped. */
+  readonly #copied: Float64Array;
   #timer: ReturnType<typeof setTimeout> | null = null;
   readonly #waiters = new Set<(isOpen: boolean) => void>();
   #closed = false;
@@ -67,6 +79,7 @@ export class DaxWindow {
       },
       onKick: () => this.#scheduleWork(),
     });
+    this.#copied = new Float64Array(this.ranges.rangeCount);
   }
 
   /** Occupancy and counters at this moment. */
@@ -80,6 +93,35 @@ export class DaxWindow {
       fallbacks: this.fallbacks,
       views: this.views.size,
     };
+  }
+
+  /** A range shows something else than before: none of its pages has been touched. */
+  mapped(range: number): void {
+    this.#copied[range] = 0;
+  }
+
+  /** Copies `size` bytes that a range shows to `into[at]` and what follows. Returns the count: less than `size` where it faults. */
+  read(range: number, offset: number, into: Uint8Array, at: number, size: number): number {
+    const from = this.address + this.ranges.windowOffset(range, offset);
+    if (size < LARGE_SIZE || this.#isWorthTouching(range, size)) {
+      return readMapped(from, into, at, size);
+    }
+    return readUntouched(from, into, at, size);
+  }
+
+  /** Copies `size` bytes of `from[at]` and what follows to where a range shows the file at `offset`. */
+  write(range: number, offset: number, from: Uint8Array, at: number, size: number): number {
+    const to = this.address + this.ranges.windowOffset(range, offset);
+    if (size < LARGE_SIZE || this.#isWorthTouching(range, size)) {
+      return writeMapped(to, from, at, size);
+    }
+    return writeUntouched(to, from, at, size);
+  }
+
+  #isWorthTouching(range: number, size: number): boolean {
+    if (this.#copied[range]! > TOUCH_AFTER * this.ranges.rangeSize) return true;
+    this.#copied[range]! += size;
+    return false;
   }
 
   /** Between system calls: the worker's turn, if it is to run. */

@@ -9,7 +9,6 @@
  */
 
 import { EAGAIN, EIO, ENXIO, type Status } from "../../sys/errno.ts";
-import { readMapped, writeMapped } from "../../sys/fault_safe_copy.ts";
 import { DaxView } from "../dax/dax_view.ts";
 import type { DaxWindow } from "../dax/dax_window.ts";
 import type { RangeFile } from "../dax/range_allocator.ts";
@@ -62,7 +61,7 @@ export class DaxData {
 
   /** Reads up to `into.length` bytes: the count, 0 at the end of the file, or a negative errno. */
   read(file: DataFile, offset: number, into: Uint8Array): number {
-    const { ranges, address } = this.#window;
+    const { ranges } = this.#window;
     let done = 0;
     while (done < into.length) {
       const at = offset + done;
@@ -71,8 +70,7 @@ export class DaxData {
       const size = Math.min(left, ranges.rangeSize - at % ranges.rangeSize);
       const range = this.#range(at, false, true);
       if (range >= 0) {
-        const from = address + ranges.windowOffset(range, at);
-        const copied = readMapped(from, into, done, size);
+        const copied = this.#window.read(range, at, into, done, size);
         ranges.release(range);
         done += copied;
         if (copied === size) continue;
@@ -93,15 +91,14 @@ export class DaxData {
 
   /** Writes all of `from`, which ends before the end of the file as we know it: the count, or a negative errno. */
   write(file: DataFile, offset: number, from: Uint8Array): number {
-    const { ranges, address } = this.#window;
+    const { ranges } = this.#window;
     let done = 0;
     while (done < from.length) {
       const at = offset + done;
       const size = Math.min(from.length - done, ranges.rangeSize - at % ranges.rangeSize);
       const range = this.#range(at, true, true);
       if (range >= 0) {
-        const to = address + ranges.windowOffset(range, at);
-        const copied = writeMapped(to, from, done, size);
+        const copied = this.#window.write(range, at, from, done, size);
         ranges.release(range);
         done += copied;
         if (copied > 0) this.#written();
@@ -208,14 +205,17 @@ export class DaxData {
     }
     const { ranges } = this.#window;
     const { counters } = ranges;
-    const maps = counters.maps;
+    const before = counters.maps;
     let range = ranges.acquire(this.#file, offset, writable, inline);
     if (range === -EAGAIN && ranges.busyCount > 0) {
       // Nobody else runs, so the worker's turn may as well be now.
       ranges.work();
       range = ranges.acquire(this.#file, offset, writable, inline);
     }
-    this.#setups += counters.maps - maps;
+    if (range >= 0 && counters.maps !== before) {
+      this.#setups++;
+      this.#window.mapped(range);
+    }
     if (range < 0 && range !== -EAGAIN) this.#refusedUntil = performance.now() + REFUSED_MS;
     return range;
   }
