@@ -99,9 +99,8 @@ export class DaxHost implements Disposable {
       const [range = "", flags = ""] = line.split(/\s+/);
       // Shared, and not the guest's memory.
       if (flags[3] !== "s" || line.includes("memfd:")) continue;
-      const [from, to] = range.split("-").map((text) => parseInt(text, 16));
-      const bytes = to! - from!;
-      if (bytes % RANGE === 0) sum += bytes;
+      const [from = 0, to = 0] = range.split("-").map((text) => parseInt(text, 16));
+      if ((to - from) % RANGE === 0) sum += to - from;
     }
     return sum;
   }
