@@ -196,6 +196,10 @@ export async function bootQemu(tools: QemuTools, options: QemuOptions): Promise<
   const reason = await waitForEnd(process, options);
   const lines = process.output.split("\n").filter((line) => line.includes(MARK))
     .map((line) => line.slice(line.indexOf(MARK) + MARK.length).trim());
-  const problem = reason ?? (lines.includes("done") ? null : "the guest did not power off");
+  const { code, signal } = process.status ?? {};
+  const problem = reason ??
+    (lines.includes("done")
+      ? null
+      : `the guest did not power off (QEMU ended with ${signal ?? code ?? "nothing"})`);
   return { lines, console: process.output, problem };
 }

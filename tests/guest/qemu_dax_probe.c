@@ -711,6 +711,30 @@ static void host_shrinks_unseen(char **argv)
     if (!raises_bus(at + 2 * PAGE)) expect_zeros(at + 2 * PAGE, 2 * PAGE, PAGE, "where the file was");
 }
 
+/* code FILE SIZE: functions in a file larger than the window, called in turn. With KVM only: TCG runs stale ones. */
+static void code(char **argv)
+{
+    size_t size = strtoul(argv[1], NULL, 10);
+    int fd = open_file(argv[0], O_RDWR | O_CREAT | O_TRUNC);
+    must(ftruncate(fd, size), "ftruncate");
+    for (uint32_t i = 0; i < size / RANGE; i++) {
+        /* mov eax, i; ret */
+        uint8_t bytes[6] = {0xb8, i, i >> 8, i >> 16, i >> 24, 0xc3};
+        must(pwrite(fd, bytes, sizeof bytes, i * RANGE), "pwrite");
+    }
+    uint8_t *at = map_fd(fd, size, PROT_READ | PROT_EXEC);
+    int wrong = 0, torn = 0;
+    for (uint32_t turn = 0; turn < 4; turn++) {
+        for (uint32_t i = 0; i < size / RANGE; i++) {
+            uint32_t returned = ((uint32_t(*)(void))(at + i * RANGE))(), stored;
+            memcpy(&stored, at + i * RANGE + 1, 4);
+            wrong += returned != i;
+            torn += stored != i;
+        }
+    }
+    if (wrong + torn > 0) fail("%d calls ran other code, %d reads saw other bytes", wrong, torn);
+}
+
 struct check {
     const char *name;
     int arguments;
@@ -737,6 +761,7 @@ static const struct check checks[] = {
     {"punch", 1, punch},
     {"names", 2, names},
     {"from-window", 2, from_window},
+    {"code", 2, code},
     {"host-writes", 1, host_writes},
     {"host-grows", 1, host_grows},
     {"host-shrinks", 1, host_shrinks},
