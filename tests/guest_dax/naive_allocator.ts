@@ -56,17 +56,17 @@ export class NaiveAllocator {
       known.references++;
       return known.number;
     }
-    let number = this.free.shift() ?? -1;
+    let number = -1;
     let reused = false;
-    if (number < 0 && inline) {
-      const idle = this.#ranges.filter((range) => range.nodeid === nodeid && range.references === 1)
-        .sort((a, b) => a.start - b.start)[0];
+    if (inline && this.free.length <= this.#threshold) {
+      const idle = this.#ranges.find((range) => range.nodeid === nodeid && range.references === 1);
       if (idle !== undefined) {
         number = idle.number;
         this.#ranges = this.#ranges.filter((range) => range !== idle);
         reused = true;
       }
     }
+    if (!reused) number = this.free.shift() ?? -1;
     if (this.free.length < this.#threshold) this.#kick();
     if (number < 0) return -EAGAIN;
     const status = this.#mapper.setup(nodeid, start, number * this.#size, this.#size, writable);

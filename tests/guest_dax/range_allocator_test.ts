@@ -159,7 +159,7 @@ Deno.test("an inode's mappings are removed in batches of 256", () => {
   const window = new FakeWindow();
   const ranges = new RangeAllocator({ windowSize: 600 * SIZE, rangeSize: SIZE, mapper: window });
   const file = ranges.addFile(5);
-  for (let i = 0; i < 600; i++) ranges.release(ranges.acquire(file, i * SIZE, false));
+  for (let i = 0; i < 600; i++) ranges.release(ranges.acquire(file, i * SIZE, false, false));
   window.log.length = 0;
   const used = ranges.acquire(file, 300 * SIZE, false);
   equal(ranges.remove(file), 1, "one is in use");
@@ -177,9 +177,9 @@ Deno.test("the worker keeps a fifth free, ten at a time, the oldest first, and l
   const ranges = new RangeAllocator({ ...options, onKick: () => kicks++ });
   const file = ranges.addFile(5);
   const first = ranges.acquire(file, 0, false);
-  for (let i = 1; i < 80; i++) ranges.release(ranges.acquire(file, i * SIZE, false));
+  for (let i = 1; i < 80; i++) ranges.release(ranges.acquire(file, i * SIZE, false, false));
   equal(kicks, 0, "20 of 100 are free");
-  for (let i = 80; i < 100; i++) ranges.release(ranges.acquire(file, i * SIZE, false));
+  for (let i = 80; i < 100; i++) ranges.release(ranges.acquire(file, i * SIZE, false, false));
   equal(kicks, 1);
   equal(ranges.work(), true, "ten are free now");
   equal(ranges.isMapped(file, 0), true, "it is in use");

@@ -152,9 +152,12 @@ export class RangeAllocator {
       this.#references[known]!++;
       return known;
     }
-    let range = this.#lists.takeFree();
-    const isReused = range < 0 && inline;
-    if (isReused) range = this.#takeIdleOf(file);
+    // What is left at the threshold is for those who have nothing to give. (Linux goes on until nothing is left, and its worker makes
+    // up for it: two round trips for each range of a file that is read from end to end, where one will do.)
+    const isScarce = this.#lists.freeCount <= this.#threshold;
+    let range = isScarce && inline ? this.#takeIdleOf(file) : -1;
+    const isReused = range >= 0;
+    if (!isReused) range = this.#lists.takeFree();
     if (this.#lists.freeCount < this.#threshold) this.#kick();
     if (range < 0) {
       this.counters.misses++;
@@ -297,14 +300,13 @@ export class RangeAllocator {
   }
 
   /**
-   * Takes the first idle range of a file away from it. -1 if there is none. Linux removes the mapping; here the new one replaces it (virtio
+   * Takes the idle range of a file that was mapped first away from it. -1 if there is none. Linux takes the lowest, and removes the mapping; here the new one replaces it (virtio
    * 1.3, 5.11.6.4: exact overlap), which saves one of two round trips: 88 instead of 165 µs.
    */
   #takeIdleOf(file: RangeFile): number {
-    const end = Number.MAX_SAFE_INTEGER;
-    for (let node = file.tree.first(0, end); node !== 0; node = file.tree.next(node, 0, end)) {
-      const range = node - 1;
-      if (this.#references[range] !== 1) continue;
+    if (file.count === 0) return -1;
+    for (let range = this.#lists.firstBusy(); range >= 0; range = this.#lists.nextBusy(range)) {
+      if (this.#files[range] !== file || this.#references[range] !== 1) continue;
       this.#detach(range);
       this.counters.reclaimedInline++;
       return range;
