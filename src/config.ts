@@ -104,6 +104,6 @@ export const PASSTHROUGH_DEFAULTS: Omit<PassthroughConfig, "sharedDir"> = {
 };
 
 /** The default of `--dax-window`. Windows are not free: a Linux guest spends a 64th of their size on page structs. */
-export const DAX_WINDOW_SIZE_DEFAULT: number = 1024 ** 3;
+export const DAX_WINDOW_SIZE_DEFAULT: number = 512 * 1024 ** 2;
 /** What windows are made of: the ranges that guests map. */
 export const DAX_WINDOW_UNIT: number = 2 * 1024 ** 2;

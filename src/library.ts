@@ -142,7 +142,7 @@ export interface ServeOptions {
   readonly keepListening?: boolean;
   /** The host directory that the guest shall see. */
   readonly sharedDir?: string;
-  /** Bytes of the DAX window, for front ends that have shared-memory regions: a multiple of 2 MiB. Default 1 GiB. */
+  /** Bytes of the DAX window, for front ends that have shared-memory regions: a multiple of 2 MiB. Default 512 MiB. */
   readonly daxWindow?: number;
   /** How it is shown. */
   readonly passthrough?: PassthroughOptions;

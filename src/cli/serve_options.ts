@@ -244,7 +244,7 @@ const dax = group(
     })),
     daxWindow: lastOf(option("--dax-window", windowSize(), {
       description:
-        message`Size of the window (default 1G). A Linux guest spends a 64th of it on page structs.`,
+        message`Size of the window (default 512M). A Linux guest spends a 64th of it on page structs.`,
     })),
     daxProtocolBit: lastOf(
       option("--dax-protocol-bit", choice(["22", "21"], { metavar: "BIT" }), {

@@ -33,8 +33,8 @@ import {
   VHOST_USER_VERSION,
 } from "../wire/vhost_user.ts";
 
-/** The answer has not come, and the front end may need us first. Not an errno. */
-export const NOT_ANSWERED = 1;
+/** The answer has not come, and the front end may need us first. Not an errno, and none of the DAX_ABLE_TO_* bits. */
+export const NOT_ANSWERED: number = 1 << 16;
 
 /** virtio 1.3, 5.11.4: shared-memory region 0 is the DAX window. */
 const DAX_REGION = 0;

@@ -11,6 +11,7 @@
  * @module
  */
 
+import { assert } from "../assert.ts";
 import type { DaxWindow, MappableFiles, MappingRequest } from "../fuse/dax_window.ts";
 import { PENDING } from "../fuse/file_system.ts";
 import type { DaxInodeTable } from "../state/dax_inode_table.ts";
@@ -27,25 +28,24 @@ import {
   STATE_HEADER,
 } from "../state/layout.ts";
 import { MappingTable } from "../state/mapping_table.ts";
-import { EACCES, EIO, ENOMEM, EOPNOTSUPP, ESTALE, type Status } from "../sys/errno.ts";
+import { EACCES, ENOMEM, EOPNOTSUPP, type Status } from "../sys/errno.ts";
 import { libc } from "../sys/libc.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
+import { FrontendTrial, TRIAL } from "./frontend_trial.ts";
 import { NOT_ANSWERED, ShmemChannel } from "./shmem_channel.ts";
 import { countMapping } from "./thrashing.ts";
-import { TRIAL_LENGTH, TrialFiles } from "./trial_files.ts";
 import { Views } from "./views.ts";
 
 const HEADER = STATE_HEADER.DAX;
 const VIEW_ROOT = (HEADER + DAX_HEADER.VIEW_ROOT) >>> 2;
 const ABILITIES = (HEADER + DAX_HEADER.ABILITIES) >>> 2;
 const WINDOW_SIZE = (HEADER + DAX_HEADER.WINDOW_SIZE) >>> 3;
+const MAPPING_LIMIT = (HEADER + DAX_HEADER.MAPPING_LIMIT) >>> 3;
 const MAPS = (HEADER + DAX_HEADER.MAPS) >>> 3;
 const UNMAPS = (HEADER + DAX_HEADER.UNMAPS) >>> 3;
 const REMAPS = (HEADER + DAX_HEADER.REMAPS) >>> 3;
 const REFUSALS = (HEADER + DAX_HEADER.REFUSALS) >>> 3;
 const DEMOTIONS = (HEADER + DAX_HEADER.DEMOTIONS) >>> 3;
-/** `inFlight` of a trial. */
-const TRIAL = -1;
 
 /** How the window behaves. */
 export interface WindowOptions {
@@ -63,6 +63,7 @@ export class VhostUserWindow implements DaxWindow {
   readonly #options: WindowOptions;
   readonly #i32: Int32Array;
   readonly #f64: Float64Array;
+  readonly #trial: FrontendTrial;
   #views: Views | null = null;
   #viewRoot = 0;
 
@@ -79,6 +80,7 @@ export class VhostUserWindow implements DaxWindow {
     this.#options = options;
     this.#i32 = state.i32;
     this.#f64 = state.f64;
+    this.#trial = new FrontendTrial(this.#channel, this.#table, this.#i32);
   }
 
   get size(): number {
@@ -95,32 +97,29 @@ export class VhostUserWindow implements DaxWindow {
 
   begin(readOnly: boolean): Status | typeof PENDING {
     return this.#locked(() => {
-      const trialLeft = this.#can(DAX_TRIAL_LEFT);
-      this.#i32[ABILITIES] = trialLeft ? DAX_TRIAL_LEFT : 0;
+      this.#i32[ABILITIES]! &= DAX_TRIAL_LEFT;
       const cleared = this.#clearAll();
       if (cleared !== 0) return cleared;
-      if (trialLeft && this.#endTrial() === NOT_ANSWERED) return NOT_ANSWERED;
-      // With views every file looks long enough. Without, the front end has to map beyond a file's end by itself. A front end that
-      // refuses says so on its own terminal, so it is tried only where that matters.
-      const files = new TrialFiles();
-      const long = this.#openViews() !== null || this.#try(files.short);
-      const constant = readOnly && this.#try(files.readOnly);
-      files.close();
-      if (!long) {
-        this.#options.warn(
-          "DAX: this front end maps no file beyond its end, and padded views cannot be had here: files are read and written by request",
-        );
-      } else if (readOnly && !constant) {
-        this.#options.warn(
-          "DAX: this front end maps no read-only descriptors: the files of this read-only share are read by request",
-        );
-      }
-      if (this.#can(DAX_TRIAL_LEFT)) return NOT_ANSWERED;
-      this.#i32[ABILITIES] = long
-        ? DAX_ABLE_TO_MAP | (constant ? DAX_ABLE_TO_MAP_READ_ONLY : 0)
-        : 0;
+      const padded = this.#openViews() !== null;
+      const abilities = this.#trial.abilities(this.size, padded, readOnly);
+      if (abilities === NOT_ANSWERED) return NOT_ANSWERED;
+      this.#i32[ABILITIES] = abilities;
+      this.#report(abilities, readOnly);
       return 0;
     });
+  }
+
+  /** Says once for each session what an operator would wonder about. */
+  #report(abilities: number, readOnly: boolean): void {
+    if ((abilities & DAX_ABLE_TO_MAP) === 0) {
+      this.#options.warn(
+        "DAX: this front end maps no file beyond its end, and padded views cannot be had here: files are read and written by request",
+      );
+    } else if (readOnly && (abilities & DAX_ABLE_TO_MAP_READ_ONLY) === 0) {
+      this.#options.warn(
+        "DAX: this front end maps no read-only descriptors: the files of this read-only share are read by request",
+      );
+    }
   }
 
   mapsFilesLike(nodeid: number): boolean {
@@ -209,14 +208,11 @@ export class VhostUserWindow implements DaxWindow {
     if (fd < 0) return fd;
     const canWrite = this.#inodes.flag(nodeid, DAX_INODE_WRITABLE);
     if (writable && !canWrite) return this.#closeUnused(nodeid, -EACCES);
-    const slot = table.insert(offset, end, nodeid, fileOffset, canWrite, MAPPING_COMING);
+    const full = table.count >= this.#f64[MAPPING_LIMIT]!;
+    const slot = full ? 0 : table.insert(offset, end, nodeid, fileOffset, canWrite, MAPPING_COMING);
     if (slot === 0) return this.#closeUnused(nodeid, -ENOMEM);
     this.#inodes.addMapping(nodeid, 1);
-    if (!this.#files.acquire(nodeid)) {
-      // The request holds it, so this cannot be; but if it were, nothing may be left half done.
-      this.#dropUnpinned(slot);
-      return -ESTALE;
-    }
+    assert(this.#files.acquire(nodeid), "the request holds the inode");
     return this.#ask(slot);
   }
 
@@ -350,12 +346,6 @@ export class VhostUserWindow implements DaxWindow {
     this.#files.release(nodeid);
   }
 
-  #dropUnpinned(slot: number): void {
-    const nodeid = this.#table.nodeid(slot);
-    this.#table.remove(slot);
-    if (this.#inodes.addMapping(nodeid, -1) === 0) this.#closeFd(nodeid);
-  }
-
   /** The descriptor that mappings of the inode are made from, opened if need be; or a negative errno. */
   #fdOf(nodeid: number): number {
     const known = this.#inodes.fd(nodeid);
@@ -395,33 +385,6 @@ export class VhostUserWindow implements DaxWindow {
       this.#views = root === 0 ? null : new Views(root - 1);
     }
     return this.#views;
-  }
-
-  /** Has the front end map a file of our own for a moment. Whether it did; if it does not answer, DAX_TRIAL_LEFT says so. */
-  #try(fd: number): boolean {
-    if (fd < 0 || this.#can(DAX_TRIAL_LEFT)) return false;
-    const asked = this.#channel.askToMap(0, this.#trialLength, fd, 0, false);
-    if (asked < 0) return false;
-    this.#i32[ABILITIES]! |= DAX_TRIAL_LEFT;
-    this.#table.inFlight = TRIAL;
-    const result = this.#await();
-    if (result === NOT_ANSWERED) return false;
-    if (result === 0) return this.#endTrial() === 0;
-    this.#i32[ABILITIES]! &= ~DAX_TRIAL_LEFT;
-    return false;
-  }
-
-  /** Removes what a trial has mapped, if it has. */
-  #endTrial(): Status {
-    if (this.#channel.askToUnmap(0, this.#trialLength) < 0) return -EIO;
-    this.#table.inFlight = TRIAL;
-    const result = this.#await();
-    if (result !== NOT_ANSWERED) this.#i32[ABILITIES]! &= ~DAX_TRIAL_LEFT;
-    return result;
-  }
-
-  get #trialLength(): number {
-    return Math.min(TRIAL_LENGTH, this.size);
   }
 
   /** The policy of `--dax auto`, and figures to look at. */

@@ -14,6 +14,7 @@ import { libc, status } from "../sys/libc.ts";
 import { Mapping } from "../sys/mapping.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import {
+  AT_EMPTY_PATH,
   EFD_CLOEXEC,
   EFD_NONBLOCK,
   FSCONFIG_CMD_CREATE,
@@ -27,6 +28,7 @@ import {
   O_RDWR,
   SEEK_END,
   SEEK_SET,
+  STATX,
 } from "../wire/linux.ts";
 import type { ViewStart } from "./view_worker.ts";
 import { Views } from "./views.ts";
@@ -42,6 +44,7 @@ const PROOF_BYTE = 0x5a;
 export class ViewMount {
   /** The root, to be opened in: see {@linkcode Views}. */
   readonly rootFd: number;
+  readonly #device: number;
   readonly #mount: OwnedFd;
   readonly #fuse: OwnedFd;
   readonly #end: OwnedFd;
@@ -50,6 +53,7 @@ export class ViewMount {
 
   private constructor(fuse: OwnedFd, mount: OwnedFd, end: OwnedFd, worker: Worker) {
     this.rootFd = mount.number;
+    this.#device = deviceOf(mount.number);
     this.#fuse = fuse;
     this.#mount = mount;
     this.#end = end;
@@ -84,6 +88,11 @@ export class ViewMount {
     if (flaw === null) return views;
     await views.close();
     return flaw;
+  }
+
+  /** Whether a descriptor is of a file in it. */
+  contains(fd: number): boolean {
+    return deviceOf(fd) === this.#device;
   }
 
   /** Ends it. What others have mapped through views stays mapped. */
@@ -137,6 +146,18 @@ function mountPrivately(fuseFd: number): number {
   if (result === 0) result = status(libc.fsmount(fsmount, context, FSMOUNT_CLOEXEC, 0));
   libc.close(context);
   return result;
+}
+
+let stat: NativeMemory | null = null;
+
+/** Major and minor number of the file system that an open file is in, as one number; -1 if that cannot be told. */
+function deviceOf(fd: number): number {
+  stat ??= NativeMemory.allocate(4096);
+  const scratch = stat;
+  const empty = scratch.pointerAt(scratch.setCString(STATX.SIZE, ""));
+  if (libc.statx(fd, empty, AT_EMPTY_PATH, 0, scratch.pointerAt(0)) < 0) return -1;
+  const major = scratch.view.getUint32(STATX.DEV_MAJOR, true);
+  return major * 2 ** 32 + scratch.view.getUint32(STATX.DEV_MINOR, true);
 }
 
 function startWorker(start: ViewStart): Promise<Worker> {

@@ -112,8 +112,12 @@ export class VirtioFsDevice implements VhostUserDevice {
     return this.#window?.protocolBit ?? null;
   }
 
-  async openShmem(): Promise<readonly number[]> {
-    return this.#window === null ? [] : [await this.#window.open()];
+  async openShmem(mappingCountMax: number): Promise<readonly number[]> {
+    return this.#window === null ? [] : [await this.#window.open(mappingCountMax)];
+  }
+
+  hasMapped(fd: number): boolean {
+    return this.#window?.hasMapped(fd) ?? false;
   }
 
   setShmemChannel(fd: number): void {

@@ -7,13 +7,14 @@
  * @module
  */
 
-import type { WindowConfig } from "../config.ts";
+import { DAX_WINDOW_UNIT, type WindowConfig } from "../config.ts";
 import { ViewMount } from "../dax/view_mount.ts";
-import { DAX_HEADER, STATE_HEADER } from "../state/layout.ts";
+import { DAX_HEADER, MAPPING_COUNT_MAX, STATE_HEADER } from "../state/layout.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 
 const CHANNEL = (STATE_HEADER.DAX + DAX_HEADER.CHANNEL) >>> 2;
 const VIEW_ROOT = (STATE_HEADER.DAX + DAX_HEADER.VIEW_ROOT) >>> 2;
+const MAPPING_LIMIT = (STATE_HEADER.DAX + DAX_HEADER.MAPPING_LIMIT) >>> 3;
 const WINDOW_SIZE = (STATE_HEADER.DAX + DAX_HEADER.WINDOW_SIZE) >>> 3;
 
 /** One device's window. Used by the main thread. */
@@ -21,6 +22,7 @@ export class WindowOffer {
   readonly protocolBit: number;
   readonly #size: number;
   readonly #i32: Int32Array;
+  readonly #f64: Float64Array;
   readonly #log: (level: "debug" | "info" | "warn", message: string) => void;
   /** The views' mount, once it was tried; a text says why there is none. */
   #views: ViewMount | string | null = null;
@@ -34,19 +36,35 @@ export class WindowOffer {
     this.#size = size;
     this.#i32 = state.i32;
     this.#log = log;
-    state.f64[WINDOW_SIZE] = size;
+    this.#f64 = state.f64;
   }
 
-  /** A front end asks: finds out how its files can be mapped. Returns the window's size in bytes. */
-  async open(): Promise<number> {
+  /** A front end asks, that can bear so many mappings: finds out how files can be mapped. Returns the window's size in bytes. */
+  async open(mappingCountMax: number): Promise<number> {
     if (this.#views === null) {
       this.#views = await ViewMount.open();
       if (typeof this.#views === "string") {
         this.#log("info", `DAX: padded views cannot be had: ${this.#views}`);
       } else Atomics.store(this.#i32, VIEW_ROOT, this.#views.rootFd + 1);
     }
-    this.#log("info", `DAX: the front end has a window of ${this.#size / 2 ** 20} MiB`);
-    return this.#size;
+    const limit = Math.min(mappingCountMax, MAPPING_COUNT_MAX);
+    const size = Math.min(this.#size, limit * DAX_WINDOW_UNIT);
+    this.#f64[MAPPING_LIMIT] = limit;
+    this.#f64[WINDOW_SIZE] = size;
+    if (size < this.#size) {
+      this.#log(
+        "warn",
+        `DAX: the window is ${size / 2 ** 20} MiB and not ${
+          this.#size / 2 ** 20
+        }: this front end bears no more than ${limit} mappings`,
+      );
+    } else this.#log("info", `DAX: the front end has a window of ${size / 2 ** 20} MiB`);
+    return size;
+  }
+
+  /** Whether a file is a padded view: then it is there because we had it mapped. */
+  hasMapped(fd: number): boolean {
+    return this.#views instanceof ViewMount && this.#views.contains(fd);
   }
 
   /** The socket to the front end, or -1. */

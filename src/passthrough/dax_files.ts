@@ -90,21 +90,30 @@ export function daxFlag(share: Share, nodeid: number): number {
 function isMappable(share: Share, nodeid: number): boolean {
   const attributes = share.stat.getUint32(SCRATCH.STATX + STATX.ATTRIBUTES, true);
   const isFixed = (attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) !== 0;
-  const mount = share.mountKind(nodeid);
+  const mount = mountKind(share, nodeid);
   const readOnly = isFixed || share.config.readonly || mount === MountKind.ReadOnly;
   return mount !== MountKind.Unmappable && (!readOnly || share.window.mapsReadOnly);
 }
 
 /** What a mount means for mappings of its files. */
-export const enum MountKind {
+const enum MountKind {
   Writable,
   ReadOnly,
   /** FUSE passthrough cannot be had for its files (a stack of file systems too deep). */
   Unmappable,
 }
 
-/** Finds out: asked once for each mount and session. The statx in scratch stays as it is. */
-export function mountKindOf(share: Share, nodeid: number): MountKind {
+function mountKind(share: Share, nodeid: number): number {
+  const mountId = share.inodes.mountId(nodeid);
+  const known = share.mountKinds.get(mountId);
+  if (known !== undefined) return known;
+  const kind = findMountKind(share, nodeid);
+  share.mountKinds.set(mountId, kind);
+  return kind;
+}
+
+/** Asked once for each mount and session. The statx in scratch stays as it is. */
+function findMountKind(share: Share, nodeid: number): MountKind {
   if (!share.window.mapsFilesLike(nodeid)) return MountKind.Unmappable;
   const fd = share.borrow(nodeid);
   if (fd < 0) return MountKind.Unmappable;

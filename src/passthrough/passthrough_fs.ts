@@ -107,7 +107,8 @@ export class PassthroughFs extends FileSystem {
   /** A guest that has a window offers FUSE_MAP_ALIGNMENT. */
   #initWindow(negotiation: Negotiation): Status | typeof PENDING {
     const { config, window } = this.#share;
-    this.#share.forgetMountKinds();
+    // What was found out about mounts and the window may be another matter in this session.
+    this.#share.mountKinds.clear();
     if (config.dax === "never" || window.size === 0) return 0;
     if ((negotiation.offered & wire.FUSE_MAP_ALIGNMENT) === 0) return 0;
     const result = window.begin(config.readonly);

@@ -43,7 +43,6 @@ import {
 } from "../wire/linux.ts";
 import { type CachePolicy, cachePolicy } from "./cache_policy.ts";
 import { Credentials } from "./credentials.ts";
-import { type MountKind, mountKindOf } from "./dax_files.ts";
 import { SCRATCH, Scratch } from "./scratch.ts";
 
 /** What every statx(2) here asks for. */
@@ -74,6 +73,8 @@ export class Share {
   expectsNew = false;
   session!: Session;
   readonly daxInodes: DaxInodeTable;
+  /** What is known of mounts in this session, by id: see `dax_files.ts`. */
+  readonly mountKinds = new Map<number, number>();
   /** The guest's DAX window. */
   window: DaxWindow = NO_WINDOW;
   /** Whether inodes may be held by file handle: asked for, and possible here. */
@@ -82,7 +83,6 @@ export class Share {
   readonly #inodeFdPreferred: number;
   readonly #inodeFdMax: number;
   readonly #quietMounts = new Map<number, boolean>();
-  readonly #mountKinds = new Map<number, MountKind>();
 
   constructor(config: PassthroughConfig, state: NativeMemory) {
     this.config = config;
@@ -281,25 +281,10 @@ export class Share {
     return quiet;
   }
 
-  /** What the inode's mount means for mappings of its files. */
-  mountKind(nodeid: number): MountKind {
-    const mountId = this.inodes.mountId(nodeid);
-    const known = this.#mountKinds.get(mountId);
-    if (known !== undefined) return known;
-    const kind = mountKindOf(this, nodeid);
-    this.#mountKinds.set(mountId, kind);
-    return kind;
-  }
-
-  /** What was found out about mounts and the window may be another matter in the next session. */
-  forgetMountKinds(): void {
-    this.#mountKinds.clear();
-  }
-
   /** Forgets what depends on mounts: the kernel uses their ids again. No request is running on this thread's queues. */
   forgetMounts(): void {
     this.#quietMounts.clear();
-    this.forgetMountKinds();
+    this.mountKinds.clear();
     this.mounts.keepFirst();
   }
 

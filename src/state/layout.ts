@@ -106,7 +106,9 @@ export const DAX_HEADER = {
   /** Window offsets that the mapping in flight is to lose; the rest of it is mapped again. */
   CUT_START: 96,
   CUT_END: 104,
-  SIZE: 112,
+  /** Most mappings at a time that the front end can bear. */
+  MAPPING_LIMIT: 112,
+  SIZE: 120,
 } as const;
 /** DAX_HEADER.ABILITIES: files may be mapped at all; read-only descriptors too. */
 export const DAX_ABLE_TO_MAP = 1;

@@ -51,8 +51,13 @@ export interface VhostUserDevice {
    * VHOST_USER_PROTOCOL_F_SHMEM.)
    */
   readonly shmemBit: number | null;
-  /** Sizes of the shared-memory regions by id (vhost-user: GET_SHMEM_CONFIG). The front end has asked: from now on it has them. */
-  openShmem(): Promise<readonly number[]>;
+  /**
+   * Sizes of the shared-memory regions by id (vhost-user: GET_SHMEM_CONFIG). The front end has asked: from now on it has them. It can bear
+   * `mappingCountMax` mappings at a time.
+   */
+  openShmem(mappingCountMax: number): Promise<readonly number[]>;
+  /** Whether a file that a front end offers as guest memory is one that the device has had it map. */
+  hasMapped(fd: number): boolean;
   /** The socket for messages of the device to the front end about its regions; -1 = there is none any more. */
   setShmemChannel(fd: number): void;
   /** Drops the guest's session: after a disconnect or vhost-user: RESET_DEVICE, when all queues are stopped. */

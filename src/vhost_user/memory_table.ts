@@ -17,7 +17,8 @@ export const MEMORY_SLOT_COUNT_MAX = 509;
 
 interface Slot {
   readonly description: RegionDescription;
-  readonly region: MappedRegion;
+  /** Null for what the device has had mapped itself: nothing of it is guest memory to us. */
+  readonly region: MappedRegion | null;
 }
 
 /** The regions of one connection. */
@@ -35,7 +36,7 @@ export class MemoryTable {
     fds: readonly OwnedFd[],
   ): Promise<void> {
     check(descriptions);
-    await this.#install(mapAll(descriptions, fds));
+    await this.#install(this.#mapAll(descriptions, fds));
   }
 
   /** vhost-user: ADD_MEM_REG */
@@ -44,7 +45,11 @@ export class MemoryTable {
       throw new RequestError(`all ${MEMORY_SLOT_COUNT_MAX} memory slots are in use`);
     }
     check([...this.#slots.map((slot) => slot.description), description]);
-    await this.#install([...this.#slots, ...mapAll([description], [fd])]);
+    const added = this.#mapAll([description], [fd]);
+    const slots = [...this.#slots, ...added];
+    // QEMU sends one for each mapping, in the midst of making it: the queues, one of which waits for that, are not bothered.
+    if (added.every(({ region }) => region === null)) this.#slots = slots;
+    else await this.#install(slots);
   }
 
   /** vhost-user: REM_MEM_REG. The region is named by its addresses and size; the offset does not count. */
@@ -54,7 +59,9 @@ export class MemoryTable {
       slot.userAddress !== description.userAddress || slot.size !== description.size
     );
     if (kept.length === this.#slots.length) throw new RequestError("there is no such region");
-    await this.#install(kept);
+    const removed = this.#slots.filter((slot) => !kept.includes(slot));
+    if (removed.every(({ region }) => region === null)) this.#slots = kept;
+    else await this.#install(kept);
   }
 
   /** Takes all memory away from the device and gives it back. */
@@ -65,13 +72,35 @@ export class MemoryTable {
   async #install(slots: readonly Slot[]): Promise<void> {
     const old = this.#slots;
     try {
-      await this.#device.setMemory(slots.map((slot) => slot.region.addresses));
+      await this.#device.setMemory(
+        slots.flatMap(({ region }) => region === null ? [] : [region.addresses]),
+      );
     } catch (error) {
       unmapAllBut(slots, old);
       throw error;
     }
     this.#slots = slots;
     unmapAllBut(old, slots);
+  }
+
+  /**
+   * Maps all or none. Front ends may count the device's own mappings into its shared memory as memory of the guest. They are not mapped
+   * back: a file that is cut short would kill the daemon (SIGBUS) as soon as the guest put a ring or a request there.
+   */
+  #mapAll(descriptions: readonly RegionDescription[], fds: readonly OwnedFd[]): Slot[] {
+    const slots: Slot[] = [];
+    for (const [index, description] of descriptions.entries()) {
+      const fd = fds[index]!.number;
+      try {
+        const region = this.#device.hasMapped(fd) ? null : MappedRegion.map(fd, description);
+        slots.push({ description, region });
+      } catch (error) {
+        unmapAllBut(slots, []);
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new RequestError(`region ${index} cannot be used: ${reason}`);
+      }
+    }
+    return slots;
   }
 }
 
@@ -80,23 +109,8 @@ function check(descriptions: readonly RegionDescription[]): void {
   if (conflict !== null) throw new RequestError(conflict);
 }
 
-/** Maps all or none. */
-function mapAll(descriptions: readonly RegionDescription[], fds: readonly OwnedFd[]): Slot[] {
-  const slots: Slot[] = [];
-  for (const [index, description] of descriptions.entries()) {
-    try {
-      slots.push({ description, region: MappedRegion.map(fds[index]!.number, description) });
-    } catch (error) {
-      unmapAllBut(slots, []);
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new RequestError(`region ${index} cannot be used: ${reason}`);
-    }
-  }
-  return slots;
-}
-
 function unmapAllBut(slots: readonly Slot[], kept: readonly Slot[]): void {
   for (const slot of slots) {
-    if (!kept.includes(slot)) slot.region.unmap();
+    if (!kept.includes(slot)) slot.region?.unmap();
   }
 }

@@ -25,6 +25,12 @@ const SHMEM_NEEDS = [
   VHOST_USER_PROTOCOL_F.BACKEND_SEND_FD,
 ] as const;
 
+/**
+ * QEMU takes each mapping for a memory region of the guest as well, and ends itself when it has more than 512 of them
+ * (VHOST_USER_MAX_RAM_SLOTS). Some are left to real memory. Front ends that do not know CONFIGURE_MEM_SLOTS do nothing of the kind.
+ */
+const COUNTED_MAPPINGS_MAX = 448;
+
 /** The state of a connection, from the front end's first message to its last. */
 export class Session {
   readonly device: VhostUserDevice;
@@ -101,7 +107,8 @@ export class Session {
   /** vhost-user: GET_SHMEM_CONFIG: the sizes of the regions, which the front end has from now on; none if it lacks what they need. */
   async openShmem(): Promise<readonly number[]> {
     if (!SHMEM_NEEDS.every((bit) => hasFeature(this.#protocolFeatures, bit))) return [];
-    const sizes = await this.device.openShmem();
+    const counted = hasFeature(this.#protocolFeatures, VHOST_USER_PROTOCOL_F.CONFIGURE_MEM_SLOTS);
+    const sizes = await this.device.openShmem(counted ? COUNTED_MAPPINGS_MAX : Infinity);
     this.#hasShmem = sizes.some((size) => size > 0);
     this.#offerChannel();
     return sizes;

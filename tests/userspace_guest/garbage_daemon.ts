@@ -67,6 +67,10 @@ class GarbageDevice implements VhostUserDevice {
 
   setShmemChannel(): void {}
 
+  hasMapped(): boolean {
+    return false;
+  }
+
   reset(): Promise<void> {
     return Promise.resolve();
   }

@@ -61,6 +61,10 @@ export class FakeDevice implements VhostUserDevice {
 
   setShmemChannel(): void {}
 
+  hasMapped(): boolean {
+    return false;
+  }
+
   reset(): Promise<void> {
     if (this.running.size > 0) throw new Error("reset while queues run");
     this.calls.push("reset");
