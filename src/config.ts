@@ -51,7 +51,7 @@ export interface PassthroughConfig {
 
 /** The DAX window that front ends are offered. */
 export interface WindowConfig {
-  /** Bytes: a multiple of 2 MiB. */
+  /** Bytes: a power of two from 2 MiB on, as PCI wants it. */
   readonly size: number;
   /** vhost-user: the bit of VHOST_USER_PROTOCOL_F_SHMEM; some monitors speak a draft of it with bit 21. */
   readonly protocolBit: number;

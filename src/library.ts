@@ -142,7 +142,7 @@ export interface ServeOptions {
   readonly keepListening?: boolean;
   /** The host directory that the guest shall see. */
   readonly sharedDir?: string;
-  /** Bytes of the DAX window, for front ends that have shared-memory regions: a multiple of 2 MiB. Default 512 MiB. */
+  /** Bytes of the DAX window, for front ends that have shared-memory regions: a power of two from 2 MiB on. Default 512 MiB. */
   readonly daxWindow?: number;
   /** How it is shown. */
   readonly passthrough?: PassthroughOptions;
@@ -279,8 +279,8 @@ function check(options: ServeOptions): void {
   checkWhole("requestQueues", options.requestQueues, 1, REQUEST_QUEUES_MAX);
   checkWhole("pollMicroseconds", options.pollMicroseconds, 0, 1_000_000);
   checkWhole("daxWindow", options.daxWindow, DAX_WINDOW_UNIT, Number.MAX_SAFE_INTEGER);
-  if ((options.daxWindow ?? 0) % DAX_WINDOW_UNIT !== 0) {
-    throw new RangeError(`daxWindow is ${options.daxWindow}: a multiple of 2 MiB is expected`);
+  if (!Number.isInteger(Math.log2(options.daxWindow ?? DAX_WINDOW_SIZE_DEFAULT))) {
+    throw new RangeError(`daxWindow is ${options.daxWindow}: a power of two is expected`);
   }
   checkWhole("rlimitNofile", options.rlimitNofile, 0, Number.MAX_SAFE_INTEGER);
 }

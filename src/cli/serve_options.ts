@@ -221,12 +221,14 @@ function windowSize(): ValueParser<"sync", number> {
       const [, digits, unit] = /^(\d+)([KMGT]?)(?:iB|B)?$/i.exec(input) ?? [];
       const power = "KMGT".indexOf((unit ?? "").toUpperCase());
       const size = Number(digits) * (unit === "" ? 1 : 1024 ** (power + 1));
-      if (size >= DAX_WINDOW_UNIT && size % DAX_WINDOW_UNIT === 0 && size <= WINDOW_SIZE_MAX) {
+      // A PCI device's memory is as long as a power of two, and front ends take ours as it is (QEMU asserts).
+      const isPower = Number.isInteger(Math.log2(size));
+      if (size >= DAX_WINDOW_UNIT && isPower && size <= WINDOW_SIZE_MAX) {
         return { success: true, value: size };
       }
       return {
         success: false,
-        error: message`A window has a multiple of 2 MiB, as in 512M or 8G, and up to 16T, not ${
+        error: message`A window's size is a power of two from 2M to 16T, as 512M or 8G, not ${
           text(input)
         }.`,
       };
@@ -244,7 +246,7 @@ const dax = group(
     })),
     daxWindow: lastOf(option("--dax-window", windowSize(), {
       description:
-        message`Size of the window (default 512M). A Linux guest spends a 64th of it on page structs.`,
+        message`Size of the window, a power of two (default 512M). A Linux guest spends a 64th of it on page structs.`,
     })),
     daxProtocolBit: lastOf(
       option("--dax-protocol-bit", choice(["22", "21"], { metavar: "BIT" }), {

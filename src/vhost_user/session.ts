@@ -27,9 +27,9 @@ const SHMEM_NEEDS = [
 
 /**
  * QEMU takes each mapping for a memory region of the guest as well, and ends itself when it has more than 512 of them
- * (VHOST_USER_MAX_RAM_SLOTS). Some are left to real memory. Front ends that do not know CONFIGURE_MEM_SLOTS do nothing of the kind.
+ * (VHOST_USER_MAX_RAM_SLOTS). The larger half of them is left to real memory, because windows have sizes of powers of two. Front ends that do not know CONFIGURE_MEM_SLOTS do nothing of the kind.
  */
-const COUNTED_MAPPINGS_MAX = 448;
+const COUNTED_MAPPINGS_MAX = 256;
 
 /** The state of a connection, from the front end's first message to its last. */
 export class Session {
