@@ -102,7 +102,7 @@ export interface PassthroughOptions {
   readonly inodeFileHandles?: InodeFileHandles;
   /** A guest's O_NOATIME is passed on. Default false. */
   readonly preserveNoatime?: boolean;
-  /** Which files guests with a DAX window map. Default "auto": those of 1 MiB and more, unless they are executable or thrash the window. */
+  /** Which files guests with a DAX window map. Default "auto": those from 1 MiB to the window's size that are not executable, unless they thrash the window. */
   readonly dax?: DaxMode;
 }
 

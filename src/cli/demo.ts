@@ -10,6 +10,7 @@ import { lineBreak, message } from "@optique/core/message";
 import { flag, option } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
 import { DaemonProcess } from "../demo/daemon_process.ts";
+import type { GuestDaxMode } from "../guest/client/dax_mode.ts";
 import type { OpcodeTraffic } from "../guest/client/traffic.ts";
 import { runInProcessGuest } from "../demo/in_process_guest.ts";
 import { arrived, makeSample, taskFor } from "../demo/sample.ts";
@@ -25,6 +26,10 @@ const parser = object({
     description:
       message`program: a small guest inside this program. uml: a real Linux kernel (User Mode Linux). auto (the default): both, uml if it is installed.`,
   })),
+  dax: lastOf(option("--dax", choice(["never", "inode", "always"], { metavar: "MODE" }), {
+    description:
+      message`Let the small guest map files into a DAX window: never (the default), inode (the large ones), always.`,
+  })),
   keep: anyOf(flag("--keep", { description: message`Leave the sample directory behind.` })),
 });
 
@@ -32,7 +37,7 @@ const TEXT: CommandText = {
   name: "demo",
   synopsis: "[OPTION]...",
   brief: message`Serve a sample directory and let guests use it.`,
-  examples: message`virtiofsd-ts demo${lineBreak()}virtiofsd-ts demo --guest program --keep`,
+  examples: message`virtiofsd-ts demo${lineBreak()}virtiofsd-ts demo --guest program --dax always`,
 };
 
 /** Runs the demo and returns 0 if all of it worked, else 1. */
@@ -54,6 +59,8 @@ export async function runDemo(args: readonly string[]): Promise<number> {
     const daemonArgs = ["serve", "--shared-dir", share, "--socket-path", socketPath];
     // Its log says when it listens, whatever RUST_LOG is here.
     daemonArgs.push("--tag", TAG, "--keep-listening", "--log-level", "info");
+    const dax = options.dax ?? "never";
+    if (dax === "always") daemonArgs.push("--dax", "always");
     const daemon = await DaemonProcess.start(
       self.program,
       [...self.args, ...daemonArgs],
@@ -61,7 +68,7 @@ export async function runDemo(args: readonly string[]): Promise<number> {
     );
     let good = true;
     try {
-      if (guest !== "uml") good = await demoProgramGuest(share, socketPath) && good;
+      if (guest !== "uml") good = await demoProgramGuest(share, socketPath, dax) && good;
       if (uml !== null) {
         heading("A real Linux kernel as the guest (User Mode Linux)");
         const task = taskFor("linux");
@@ -86,11 +93,16 @@ export async function runDemo(args: readonly string[]): Promise<number> {
   }
 }
 
-async function demoProgramGuest(share: string, socketPath: string): Promise<boolean> {
+async function demoProgramGuest(
+  share: string,
+  socketPath: string,
+  dax: GuestDaxMode,
+): Promise<boolean> {
   heading("A guest inside this program: vhost-user, virtqueue and FUSE, no virtual machine");
   const task = taskFor("program");
   try {
-    const { good, traffic } = await runInProcessGuest(socketPath, TAG, task, speaker("guest"));
+    const say = speaker("guest");
+    const { good, traffic } = await runInProcessGuest(socketPath, TAG, task, dax, say);
     const verified = verify(good && arrived(share, task), share, task.writeName);
     heading("What went over the ring");
     printOut(trafficTable(traffic));

@@ -242,7 +242,7 @@ const dax = group(
   object({
     dax: lastOf(option("--dax", choice(["never", "auto", "always"], { metavar: "WHEN" }), {
       description:
-        message`Which files guests map into their window, where the front end has one: never; auto (the default): files of 1 MiB and more that are not executable, until their random reads thrash the window; always: all regular files that can be mapped.`,
+        message`Which files guests map into their window, where the front end has one: never; auto (the default): files from 1 MiB to the window's size that are not executable, until their random reads thrash the window; always: all regular files that can be mapped.`,
     })),
     daxWindow: lastOf(option("--dax-window", windowSize(), {
       description:

@@ -1,5 +1,5 @@
 /**
- * Which files thrash the window: the policy of `--dax auto`.
+ * Which files thrash the window: the part of `--dax auto` that watches (what can be told beforehand is in `passthrough/dax_files.ts`).
  *
  * A window smaller than the data is harmless while files are read in order, and four times slower than no window when one is read at random:
  * nearly every access then costs a mapping. The daemon sees each mapping, so it can tell. What counts is a *jump*, a mapping that does

@@ -6,7 +6,9 @@
  */
 
 import type { OpcodeTraffic } from "../guest/client/traffic.ts";
+import type { GuestDaxMode } from "../guest/client/dax_mode.ts";
 import { Guest } from "../guest/guest.ts";
+import type { GuestDaxCounters } from "../guest/dax/dax_window.ts";
 import type { GuestTask } from "./sample.ts";
 
 /** How much the demo writes and reads to have something to time: 16 MiB. */
@@ -27,10 +29,11 @@ export async function runInProcessGuest(
   socketPath: string,
   tag: string,
   task: GuestTask,
+  dax: GuestDaxMode,
   report: (line: string) => void,
 ): Promise<GuestReport> {
-  // Without caches, so that all of it goes over the ring.
-  await using guest = await Guest.connect({ socketPath, cache: "none" });
+  // Without caches, so that all of it goes over the ring, or through the window.
+  await using guest = await Guest.connect({ socketPath, cache: "none", dax });
   report(`device found: tag "${guest.tag}", ${guest.requestQueueCount} request queue(s)`);
   report(`mounted: FUSE ${guest.protocol}`);
   const text = guest.readTextFileSync(task.readName);
@@ -43,9 +46,20 @@ export async function runInProcessGuest(
   );
   const names = [...guest.readDirSync("/")].map(({ name }) => name).sort();
   report(`ls: ${names.join("  ")}`);
+  if (guest.dax !== null) reportWindow(guest, guest.dax, report);
   const good = guest.tag === tag && text === task.readText && big &&
     names.includes(task.readName) && names.includes(task.writeName);
   return { good, traffic: guest.traffic };
+}
+
+/** What the DAX window was used for. */
+function reportWindow(
+  { traffic }: Guest,
+  { ranges, busy, maps }: GuestDaxCounters,
+  report: (line: string) => void,
+): void {
+  const reads = traffic.find(({ name }) => name === "READ")?.requests ?? 0;
+  report(`DAX window: ${ranges} ranges of 2 MiB, ${busy} in use; ${maps} mappings, ${reads} READs`);
 }
 
 /** Each is a LOOKUP and a GETATTR. */

@@ -5,11 +5,12 @@
  * | ------- | ------------------------------------------------------------------------------------------------------------ |
  * | never   | none                                                                                                         |
  * | always  | all regular files that can be mapped                                                                         |
- * | auto    | of those: files of 1 MiB and more, unless they can be executed, until they are found to thrash the window      |
+ * | auto    | of those: files from 1 MiB to the window's size that cannot be executed, until they are found to thrash the window |
  *
- * A mapping takes a range of 2 MiB and 50 µs or more: a small file is read sooner than mapped. An executable is left out because mapping it
+ * A mapping takes a range of 2 MiB and 50 µs or more: a small file is read sooner than mapped. A file larger than the window is mapped again and
+ * again: read in order that takes twice as long as without (bench/dax), read at random four times (`dax/thrashing.ts`). An executable is left out because mapping it
  * means having it open for writing here, which keeps the host from executing it (ETXTBSY). A file that was mapped once
- * stays so while it is known, however small it becomes: guests drop what they know of a file when this changes.
+ * stays so while it is known, however small it becomes, and while it fits: guests drop what they know of a file when this changes.
  *
  * @module
  */
@@ -78,8 +79,10 @@ export function daxFlag(share: Share, nodeid: number): number {
   if ((mode & S_IFMT) !== S_IFREG || !share.window.mapsWritable) return 0;
   if (config.dax === "auto") {
     if ((mode & EXECUTABLE) !== 0 || share.daxInodes.isDemoted(nodeid, Date.now())) return 0;
+    const size = memory.u64(SCRATCH.STATX + STATX.SIZE_);
+    if (size > share.window.size) return 0;
     if (share.daxInodes.flag(nodeid, DAX_INODE_MAPPED)) return FUSE_ATTR_DAX;
-    if (memory.u64(SCRATCH.STATX + STATX.SIZE_) < AUTO_SIZE_MIN) return 0;
+    if (size < AUTO_SIZE_MIN) return 0;
   }
   if (!isMappable(share, nodeid)) return 0;
   share.daxInodes.setFlag(nodeid, DAX_INODE_MAPPED, true);

@@ -59,9 +59,14 @@ export function pread(
   if (file.inode.isDirectory) return -EISDIR;
   if (offset < 0) return -EINVAL;
   if (into.length === 0) return 0;
-  const status = volume.refresh(file.inode, false, file.handle);
-  if (status < 0) return status;
-  return volume.dataOf(file.inode).read(file, offset, into, isDirect(file));
+  const data = volume.dataOf(file.inode);
+  // Linux: fuse_dax_read_iter(): what is mapped is there, whatever else is known of the file. Only about its end the daemon is asked.
+  const isInside = data.isMapped && offset + into.length <= file.inode.attr.size;
+  if (!isInside || file.inode.stale) {
+    const status = volume.refresh(file.inode, false, file.handle);
+    if (status < 0) return status;
+  }
+  return data.read(file, offset, into, isDirect(file));
 }
 
 /** pwrite(2): the count, or a negative errno. With O_APPEND the offset does not matter. */
