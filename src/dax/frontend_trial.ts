@@ -18,6 +18,7 @@ import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import { AT_FDCWD, MFD_CLOEXEC, O_CLOEXEC, O_RDONLY } from "../wire/linux.ts";
 import { NOT_ANSWERED, type ShmemChannel } from "./shmem_channel.ts";
+import type { Views } from "./views.ts";
 
 /** `MappingTable.inFlight` while an answer about a trial is outstanding. */
 export const TRIAL = -1;
@@ -40,20 +41,20 @@ export class FrontendTrial {
   }
 
   /**
-   * DAX_ABLE_TO_* bits of a front end whose window has `windowSize` bytes, or {@linkcode NOT_ANSWERED}: to be called again. With `padded`
-   * views every file looks long enough; without, it has to map beyond a file's end by itself.
+   * DAX_ABLE_TO_* bits of a front end whose window has `windowSize` bytes, or {@linkcode NOT_ANSWERED}: to be called again. With
+   * `views` every file looks long enough; without, it has to map beyond a file's end by itself.
    */
-  abilities(windowSize: number, padded: boolean, readOnly: boolean): number {
+  abilities(windowSize: number, views: Views | null, readOnly: boolean): number {
     const length = Math.min(TRIAL_LENGTH, windowSize);
     if ((this.#i32[ABILITIES]! & DAX_TRIAL_LEFT) !== 0 && this.#end(length) === NOT_ANSWERED) {
       return NOT_ANSWERED;
     }
     this.#i32[ABILITIES] = 0;
     const scratch = NativeMemory.allocate(4096);
-    const long = padded ? 0 : this.#with(shortFile(scratch), length);
+    const long = views !== null ? 0 : this.#with(shortFile(scratch), length);
     if (long !== 0) return long === NOT_ANSWERED ? NOT_ANSWERED : 0;
     if (!readOnly) return DAX_ABLE_TO_MAP;
-    const constant = this.#with(constantFile(scratch, length), length);
+    const constant = this.#with(constantFile(scratch, length, views), length);
     if (constant === NOT_ANSWERED) return NOT_ANSWERED;
     return DAX_ABLE_TO_MAP | (constant === 0 ? DAX_ABLE_TO_MAP_READ_ONLY : 0);
   }
@@ -92,14 +93,17 @@ function shortFile(scratch: NativeMemory): number {
   return memoryFile(scratch, SHORT_SIZE);
 }
 
-/** A file that is long enough, opened for reading only. The thread's working directory is /proc/self/fd. */
-function constantFile(scratch: NativeMemory, size: number): number {
+/** A file that is long enough, opened for reading only, and seen as the guest's files are. The thread's working directory is /proc/self/fd. */
+function constantFile(scratch: NativeMemory, size: number, views: Views | null): number {
   const file = memoryFile(scratch, size);
   if (file < 0) return file;
   const path = scratch.pointerAt(scratch.setCString(0, String(file)));
   const fd = status(libc.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
   libc.close(file);
-  return fd;
+  if (views === null || fd < 0) return fd;
+  const view = views.open(fd, false);
+  libc.close(fd);
+  return view;
 }
 
 function memoryFile(scratch: NativeMemory, size: number): number {

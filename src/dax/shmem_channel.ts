@@ -11,6 +11,7 @@
 import { EINTR, EIO, EPROTO, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
+import { shutDown } from "../sys/unix_socket.ts";
 import { DAX_HEADER, STATE_HEADER } from "../state/layout.ts";
 import {
   CMSGHDR,
@@ -40,9 +41,6 @@ export const NOT_ANSWERED: number = 1 << 16;
 const DAX_REGION = 0;
 /** How often who waits looks whether the main thread needs the queue. */
 const LOOK_MS = 5;
-
-/** sys/socket.h */
-const SHUT_RDWR = 2;
 
 const MESSAGE = 0;
 const ANSWER_SIZE = HEADER.SIZE + U64.SIZE;
@@ -96,8 +94,8 @@ export class ShmemChannel {
       view.setInt16(POLL + POLLFD.EVENTS, POLLIN, true);
       view.setInt16(POLL + POLLFD.REVENTS, 0, true);
       const ready = status(libc.poll(this.#memory.pointerAt(POLL), 1, LOOK_MS));
+      // Any failure to wait (EINTR, ENOMEM) leaves the answer outstanding.
       if (ready > 0) break;
-      if (ready < 0 && ready !== -EINTR) return ready;
       if (Atomics.load(this.#i32, COMMANDS) !== 0) return NOT_ANSWERED;
     }
     return this.#receive(fd);
@@ -146,12 +144,14 @@ export class ShmemChannel {
       done += count;
     }
     const flags = view.getUint32(MESSAGE + HEADER.FLAGS, true);
+    const request = view.getUint32(MESSAGE + HEADER.REQUEST, true);
     if (
       (flags & VHOST_USER_REPLY_MASK) === 0 ||
+      (request !== VHOST_USER_BACKEND.SHMEM_MAP && request !== VHOST_USER_BACKEND.SHMEM_UNMAP) ||
       view.getUint32(MESSAGE + HEADER.PAYLOAD_SIZE, true) !== U64.SIZE
     ) {
       // What comes next cannot be told from what this was: nothing more is asked.
-      libc.shutdown(fd, SHUT_RDWR);
+      shutDown(fd);
       return -EPROTO;
     }
     return this.#memory.u64(MESSAGE + HEADER.SIZE + U64.VALUE) === 0 ? 0 : -EIO;

@@ -11,7 +11,6 @@
  * @module
  */
 
-import { assert } from "../assert.ts";
 import type { DaxWindow, MappableFiles, MappingRequest } from "../fuse/dax_window.ts";
 import { PENDING } from "../fuse/file_system.ts";
 import type { DaxInodeTable } from "../state/dax_inode_table.ts";
@@ -28,16 +27,14 @@ import {
   STATE_HEADER,
 } from "../state/layout.ts";
 import { MappingTable } from "../state/mapping_table.ts";
-import { EACCES, ENOMEM, EOPNOTSUPP, type Status } from "../sys/errno.ts";
-import { libc } from "../sys/libc.ts";
+import { EACCES, EAGAIN, ENOMEM, EOPNOTSUPP, type Status } from "../sys/errno.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 import { FrontendTrial, TRIAL } from "./frontend_trial.ts";
+import { MappedFiles } from "./mapped_files.ts";
 import { NOT_ANSWERED, ShmemChannel } from "./shmem_channel.ts";
 import { countMapping } from "./thrashing.ts";
-import { Views } from "./views.ts";
 
 const HEADER = STATE_HEADER.DAX;
-const VIEW_ROOT = (HEADER + DAX_HEADER.VIEW_ROOT) >>> 2;
 const ABILITIES = (HEADER + DAX_HEADER.ABILITIES) >>> 2;
 const WINDOW_SIZE = (HEADER + DAX_HEADER.WINDOW_SIZE) >>> 3;
 const MAPPING_LIMIT = (HEADER + DAX_HEADER.MAPPING_LIMIT) >>> 3;
@@ -59,13 +56,11 @@ export class VhostUserWindow implements DaxWindow {
   readonly #table: MappingTable;
   readonly #channel: ShmemChannel;
   readonly #inodes: DaxInodeTable;
-  readonly #files: MappableFiles;
   readonly #options: WindowOptions;
   readonly #i32: Int32Array;
   readonly #f64: Float64Array;
   readonly #trial: FrontendTrial;
-  #views: Views | null = null;
-  #viewRoot = 0;
+  readonly #descriptors: MappedFiles;
 
   constructor(
     state: NativeMemory,
@@ -76,10 +71,10 @@ export class VhostUserWindow implements DaxWindow {
     this.#table = new MappingTable(state);
     this.#channel = new ShmemChannel(state);
     this.#inodes = inodes;
-    this.#files = files;
     this.#options = options;
     this.#i32 = state.i32;
     this.#f64 = state.f64;
+    this.#descriptors = new MappedFiles(state, inodes, files);
     this.#trial = new FrontendTrial(this.#channel, this.#table, this.#i32);
   }
 
@@ -100,8 +95,7 @@ export class VhostUserWindow implements DaxWindow {
       this.#i32[ABILITIES]! &= DAX_TRIAL_LEFT;
       const cleared = this.#clearAll();
       if (cleared !== 0) return cleared;
-      const padded = this.#openViews() !== null;
-      const abilities = this.#trial.abilities(this.size, padded, readOnly);
+      const abilities = this.#trial.abilities(this.size, this.#descriptors.views, readOnly);
       if (abilities === NOT_ANSWERED) return NOT_ANSWERED;
       this.#i32[ABILITIES] = abilities;
       this.#report(abilities, readOnly);
@@ -123,15 +117,7 @@ export class VhostUserWindow implements DaxWindow {
   }
 
   mapsFilesLike(nodeid: number): boolean {
-    if (!this.mapsWritable) return false;
-    const views = this.#openViews();
-    if (views === null) return true;
-    const file = this.#files.openToRead(nodeid);
-    if (file < 0) return false;
-    const view = views.open(file, false);
-    libc.close(file);
-    if (view >= 0) libc.close(view);
-    return view >= 0;
+    return this.mapsWritable && this.#descriptors.canView(nodeid);
   }
 
   map(request: MappingRequest): Status | typeof PENDING {
@@ -200,20 +186,35 @@ export class VhostUserWindow implements DaxWindow {
       table.nodeid(present) === nodeid && table.fileOffset(present) === fileOffset &&
       (table.writable(present) || !writable)
     ) return 0;
+    // Whatever can be refused is refused before what is there has to go.
+    const fd = this.#descriptors.open(nodeid, writable);
+    if (fd < 0) return fd === -EAGAIN ? NOT_ANSWERED : fd;
+    // Held while what was mapped of the same file goes.
+    this.#descriptors.hold(nodeid);
+    const result = this.#replace(request);
+    this.#descriptors.release(nodeid);
+    return result;
+  }
+
+  /** Puts a mapping, for which there is a descriptor, in the place of what is there. */
+  #replace({ nodeid, offset, length, fileOffset, writable }: MappingRequest): Status {
+    const table = this.#table;
+    const end = offset + length;
+    const canWrite = this.#inodes.flag(nodeid, DAX_INODE_WRITABLE);
+    if (writable && !canWrite) return -EACCES;
+    if (table.count >= this.#limit && table.first(offset, end) === 0) return -ENOMEM;
     const cut = this.#cutAll(offset, end);
     if (cut !== 0) return cut;
     const remainders = this.#settle();
     if (remainders !== 0) return remainders;
-    const fd = this.#fdOf(nodeid);
-    if (fd < 0) return fd;
-    const canWrite = this.#inodes.flag(nodeid, DAX_INODE_WRITABLE);
-    if (writable && !canWrite) return this.#closeUnused(nodeid, -EACCES);
-    const full = table.count >= this.#f64[MAPPING_LIMIT]!;
-    const slot = full ? 0 : table.insert(offset, end, nodeid, fileOffset, canWrite, MAPPING_COMING);
-    if (slot === 0) return this.#closeUnused(nodeid, -ENOMEM);
-    this.#inodes.addMapping(nodeid, 1);
-    assert(this.#files.acquire(nodeid), "the request holds the inode");
+    const slot = table.insert(offset, end, nodeid, fileOffset, canWrite, MAPPING_COMING);
+    if (slot === 0) return -ENOMEM;
+    this.#descriptors.hold(nodeid);
     return this.#ask(slot);
+  }
+
+  get #limit(): number {
+    return this.#f64[MAPPING_LIMIT]!;
   }
 
   /** Asks the front end to map a slot that is COMING, and waits. */
@@ -263,12 +264,14 @@ export class VhostUserWindow implements DaxWindow {
       const result = this.#await();
       if (result === NOT_ANSWERED) return result;
     }
+    let failure: Status = 0;
     for (let slot = table.takePlanned(); slot !== 0; slot = table.takePlanned()) {
       table.setState(slot, MAPPING_COMING);
       const result = this.#ask(slot);
       if (result === NOT_ANSWERED) return result;
+      if (failure === 0) failure = result;
     }
-    return 0;
+    return failure;
   }
 
   /** Removes everything that is mapped in [start, end); what reaches beyond is planned. */
@@ -276,9 +279,12 @@ export class VhostUserWindow implements DaxWindow {
     const table = this.#table;
     for (let slot = table.first(start, end); slot !== 0; slot = table.first(start, end)) {
       const from = table.start(slot);
+      const to = table.end(slot);
+      // Cutting a piece out of the middle makes two of one.
+      if (from < start && to > end && table.count >= this.#limit) return -ENOMEM;
       table.setCut(start, end);
       table.setState(slot, MAPPING_GOING);
-      const sent = this.#channel.askToUnmap(from, table.end(slot) - from);
+      const sent = this.#channel.askToUnmap(from, to - from);
       if (sent < 0) {
         table.setState(slot, MAPPING_LIVE);
         return sent;
@@ -304,8 +310,7 @@ export class VhostUserWindow implements DaxWindow {
     if (start < cutStart) pieces.push([start, cutStart]);
     if (end > cutEnd) pieces.push([cutEnd, end]);
     for (let i = 0; i < pieces.length; i++) {
-      this.#files.acquire(nodeid);
-      this.#inodes.addMapping(nodeid, 1);
+      this.#descriptors.hold(nodeid);
     }
     this.#free(slot);
     for (const [from, to] of pieces) {
@@ -317,7 +322,7 @@ export class VhostUserWindow implements DaxWindow {
         writable,
         MAPPING_PLANNED,
       );
-      if (piece === 0) this.#unpin(nodeid);
+      if (piece === 0) this.#descriptors.release(nodeid);
     }
   }
 
@@ -338,53 +343,7 @@ export class VhostUserWindow implements DaxWindow {
   #free(slot: number): void {
     const nodeid = this.#table.nodeid(slot);
     this.#table.remove(slot);
-    this.#unpin(nodeid);
-  }
-
-  #unpin(nodeid: number): void {
-    if (this.#inodes.addMapping(nodeid, -1) === 0) this.#closeFd(nodeid);
-    this.#files.release(nodeid);
-  }
-
-  /** The descriptor that mappings of the inode are made from, opened if need be; or a negative errno. */
-  #fdOf(nodeid: number): number {
-    const known = this.#inodes.fd(nodeid);
-    if (known >= 0) return known;
-    const file = this.#files.openToMap(nodeid);
-    if (file < 0) return file;
-    const writable = this.#files.openedWritable;
-    const views = this.#openViews();
-    let fd = file;
-    if (views !== null) {
-      fd = views.open(file, writable);
-      libc.close(file);
-      if (fd < 0) return fd;
-    }
-    this.#inodes.setFd(nodeid, fd);
-    this.#inodes.setFlag(nodeid, DAX_INODE_WRITABLE, writable);
-    return fd;
-  }
-
-  /** An inode's descriptor was opened for a mapping that does not come about. Passes `status` on. */
-  #closeUnused(nodeid: number, status: Status): Status {
-    if (this.#inodes.addMapping(nodeid, 0) === 0) this.#closeFd(nodeid);
-    return status;
-  }
-
-  #closeFd(nodeid: number): void {
-    const fd = this.#inodes.fd(nodeid);
-    if (fd >= 0) libc.close(fd);
-    this.#inodes.setFd(nodeid, -1);
-  }
-
-  /** The views, if there are any in this session. */
-  #openViews(): Views | null {
-    const root = Atomics.load(this.#i32, VIEW_ROOT);
-    if (root !== this.#viewRoot) {
-      this.#viewRoot = root;
-      this.#views = root === 0 ? null : new Views(root - 1);
-    }
-    return this.#views;
+    this.#descriptors.release(nodeid);
   }
 
   /** The policy of `--dax auto`, and figures to look at. */

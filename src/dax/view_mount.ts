@@ -59,10 +59,15 @@ export class ViewMount {
     this.#end = end;
     this.#worker = worker;
     this.#ended = new Promise((resolve) => {
-      worker.onmessage = () => resolve();
+      const ended = () => {
+        // Nobody answers any more: the kernel is told so, and lets those go who wait.
+        this.#fuse.close();
+        resolve();
+      };
+      worker.onmessage = ended;
       worker.onerror = (event) => {
         event.preventDefault();
-        resolve();
+        ended();
       };
     });
   }
@@ -103,8 +108,6 @@ export class ViewMount {
     await this.#ended;
     this.#worker.terminate();
     this.#mount.close();
-    // Now nobody answers any more: the kernel is told so, and lets those go who wait.
-    this.#fuse.close();
     this.#end.close();
   }
 }

@@ -12,9 +12,11 @@ import {
   ATTR,
   ATTR_OUT,
   BACKING_MAP,
+  BATCH_FORGET_IN,
   ENTRY_OUT,
   FOPEN_NOFLUSH,
   FOPEN_PASSTHROUGH,
+  FORGET_ONE,
   FUSE2_PASSTHROUGH,
   FUSE_DEV_IOC_BACKING_CLOSE,
   FUSE_DEV_IOC_BACKING_OPEN,
@@ -102,8 +104,9 @@ export class ViewServer {
         this.#files.delete(nodeid);
         return NO_REPLY;
       case Opcode.BATCH_FORGET:
+        this.#batchForget();
+        return NO_REPLY;
       case Opcode.INTERRUPT:
-        // The entries of a batch are few and die with the file system.
         return NO_REPLY;
       case Opcode.GETATTR:
         this.#memory.setU64(BODY + ATTR_OUT.ATTR_VALID, A_DAY);
@@ -125,6 +128,14 @@ export class ViewServer {
         return -EPERM;
       default:
         return -ENOSYS;
+    }
+  }
+
+  #batchForget(): void {
+    const count = this.#memory.view.getUint32(IN_HEADER.SIZE + BATCH_FORGET_IN.COUNT, true);
+    const first = IN_HEADER.SIZE + BATCH_FORGET_IN.SIZE + FORGET_ONE.NODEID;
+    for (let i = 0; i < count; i++) {
+      this.#files.delete(this.#memory.u64(first + i * FORGET_ONE.SIZE));
     }
   }
 

@@ -21,6 +21,7 @@ export type Command =
   | { readonly kind: "stop"; readonly index: number }
   | { readonly kind: "call"; readonly index: number; readonly callFd: number }
   | { readonly kind: "end" }
+  | { readonly kind: "clear" }
   | { readonly kind: "exit" };
 
 /** The answer: null = done; a number or a text where the command says so. */

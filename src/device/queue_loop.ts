@@ -144,6 +144,9 @@ export class QueueLoop {
       case "end":
         this.#server.disconnect();
         return null;
+      case "clear":
+        this.#server.end();
+        return null;
       case "exit":
         return null;
     }

@@ -105,7 +105,10 @@ export class VirtioFsDevice implements VhostUserDevice {
   }
 
   async reset(): Promise<void> {
-    await this.#order(this.#threads[0]!, { kind: "end" });
+    const first = this.#threads[0]!;
+    await this.#order(first, { kind: "end" });
+    // What is in the window goes when the front end has had its answer and can answer, too: nobody waits for this order.
+    first.control.call({ kind: "clear" });
   }
 
   get shmemBit(): number | null {

@@ -21,6 +21,9 @@ import { libc, status } from "../sys/libc.ts";
 import { DAX_INODE_MAPPED } from "../state/layout.ts";
 import { FUSE2_HAS_INODE_DAX, FUSE_ATTR_DAX } from "../wire/fuse.ts";
 import {
+  AT_EACCESS,
+  AT_FDCWD,
+  O_NONBLOCK,
   O_RDONLY,
   O_RDWR,
   S_IFMT,
@@ -30,6 +33,8 @@ import {
   STATX,
   STATX_ATTR_APPEND,
   STATX_ATTR_IMMUTABLE,
+  STATX_ATTR_VERITY,
+  W_OK,
 } from "../wire/linux.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
@@ -38,6 +43,10 @@ const AUTO_SIZE_MIN = 1024 * 1024;
 const EXECUTABLE = 0o111;
 /** Errors of opening for writing that do not concern reading. */
 const READ_INSTEAD: ReadonlySet<number> = new Set([-EROFS, -EACCES, -EPERM, -ETXTBSY]);
+
+const FIXED = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_VERITY;
+/** How long a file that could not be mapped, although it looked so, is read by request. */
+const RETRY_MS = 10 * 60 * 1000;
 
 /** Opens files of the share for the window. */
 export class ShareFiles implements MappableFiles {
@@ -59,15 +68,22 @@ export class ShareFiles implements MappableFiles {
   openToMap(nodeid: number): number {
     this.openedWritable = false;
     if (this.#share.config.readonly) return this.openToRead(nodeid);
-    const fd = this.#share.reopen(nodeid, O_RDWR);
+    // O_NONBLOCK: EAGAIN instead of waiting for somebody to give up a lease (fcntl(2)).
+    const fd = this.#share.reopen(nodeid, O_RDWR | O_NONBLOCK);
     if (READ_INSTEAD.has(fd)) return this.openToRead(nodeid);
     this.openedWritable = fd >= 0;
     return fd;
   }
 
   openToRead(nodeid: number): number {
-    return this.#share.reopen(nodeid, O_RDONLY);
+    return this.#share.reopen(nodeid, O_RDONLY | O_NONBLOCK);
   }
+}
+
+/** A file that was to be mapped cannot be: guests that meet it again are to read it. */
+export function leaveOut(share: Share, nodeid: number): void {
+  share.daxInodes.demote(nodeid, Date.now() + RETRY_MS);
+  share.daxInodes.setFlag(nodeid, DAX_INODE_MAPPED, false);
 }
 
 /** FUSE_ATTR_DAX or 0 for an inode that is acquired and whose attributes are in scratch. */
@@ -77,8 +93,9 @@ export function daxFlag(share: Share, nodeid: number): number {
   const { memory } = share.scratch;
   const mode = memory.view.getUint16(SCRATCH.STATX + STATX.MODE, true);
   if ((mode & S_IFMT) !== S_IFREG || !share.window.mapsWritable) return 0;
+  if (share.daxInodes.isDemoted(nodeid, Date.now())) return 0;
   if (config.dax === "auto") {
-    if ((mode & EXECUTABLE) !== 0 || share.daxInodes.isDemoted(nodeid, Date.now())) return 0;
+    if ((mode & EXECUTABLE) !== 0) return 0;
     const size = memory.u64(SCRATCH.STATX + STATX.SIZE_);
     if (size > share.window.size) return 0;
     if (share.daxInodes.flag(nodeid, DAX_INODE_MAPPED)) return FUSE_ATTR_DAX;
@@ -92,10 +109,21 @@ export function daxFlag(share: Share, nodeid: number): number {
 /** Whether the front end can map the file, as far as that can be told without trying it with this very file. */
 function isMappable(share: Share, nodeid: number): boolean {
   const attributes = share.stat.getUint32(SCRATCH.STATX + STATX.ATTRIBUTES, true);
-  const isFixed = (attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) !== 0;
   const mount = mountKind(share, nodeid);
-  const readOnly = isFixed || share.config.readonly || mount === MountKind.ReadOnly;
-  return mount !== MountKind.Unmappable && (!readOnly || share.window.mapsReadOnly);
+  if (mount === MountKind.Unmappable || share.window.mapsReadOnly) {
+    return mount !== MountKind.Unmappable;
+  }
+  return (attributes & FIXED) === 0 && !share.config.readonly && mount === MountKind.Writable &&
+    mayWrite(share, nodeid);
+}
+
+/** Whether this thread may open the file for writing, as far as permissions go. */
+function mayWrite(share: Share, nodeid: number): boolean {
+  const fd = share.borrow(nodeid);
+  if (fd < 0) return false;
+  const result = status(libc.faccessat(AT_FDCWD, share.scratch.fdPath(fd), W_OK, AT_EACCESS));
+  share.giveBack(nodeid, fd);
+  return result === 0;
 }
 
 /** What a mount means for mappings of its files. */

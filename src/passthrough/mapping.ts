@@ -6,7 +6,18 @@
 
 import type { MappingRequest } from "../fuse/dax_window.ts";
 import type { Request } from "../fuse/request.ts";
-import { EBADF, EFBIG, EINVAL, EROFS, ESTALE, type Status } from "../sys/errno.ts";
+import {
+  EACCES,
+  EBADF,
+  EFBIG,
+  EINVAL,
+  EIO,
+  EPERM,
+  EROFS,
+  ESTALE,
+  ETXTBSY,
+  type Status,
+} from "../sys/errno.ts";
 import {
   FUSE_SETUPMAPPING_FLAG_READ,
   FUSE_SETUPMAPPING_FLAG_WRITE,
@@ -15,6 +26,7 @@ import {
   SETUPMAPPING_IN,
 } from "../wire/fuse.ts";
 import { S_IFMT, S_IFREG, STATX } from "../wire/linux.ts";
+import { leaveOut } from "./dax_files.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -23,6 +35,9 @@ const KNOWN_FLAGS = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE;
 /** Linux names no handle but the inode alone: fh = -1. */
 const NO_HANDLE = 0xffffffff;
 const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
+
+/** What a file that cannot be opened as it must be, or that the front end refuses, comes to. */
+const UNMAPPABLE: ReadonlySet<Status> = new Set([-EACCES, -EIO, -ETXTBSY, -EPERM]);
 
 /** fuse.h: fuse_init_out.map_alignment: offsets and lengths are multiples of 2 to the power of this. */
 export const MAP_ALIGNMENT = 12;
@@ -64,7 +79,9 @@ function mapFile(
   share.giveBack(nodeid, fd);
   if (stated < 0) return stated;
   const fileSize = share.scratch.memory.u64(SCRATCH.STATX + STATX.SIZE_);
-  return share.window.map({ ...mapping, fileSize });
+  const result = share.window.map({ ...mapping, fileSize });
+  if (UNMAPPABLE.has(result)) leaveOut(share, nodeid);
+  return result;
 }
 
 export function removemapping(share: Share, request: Request): Status {

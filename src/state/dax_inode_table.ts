@@ -33,6 +33,9 @@ const LEVEL = DAX_INODE.LEVEL >>> 3;
 const LEVEL_TIME = DAX_INODE.LEVEL_TIME >>> 3;
 const LAST_END = DAX_INODE.LAST_END >>> 3;
 
+/** GENERATION while a thread empties the slot. No inode gets that far: it would take 2^32 reuses of its slot. */
+const EMPTYING = -1;
+
 /** The table, seen by one thread. The inodes named are acquired. */
 export class DaxInodeTable {
   readonly #i32: Int32Array;
@@ -137,11 +140,19 @@ export class DaxInodeTable {
   /** The slot; emptied first if the nodeid has come to mean another inode. */
   #word(nodeid: number): number {
     const word = TABLE + nodeid * SLOT_WORDS;
-    const generation = this.#inodes.generation(nodeid);
-    if (this.#i32[word + GENERATION] !== generation) {
-      // Whoever has a mapping pins the inode: there is none, and no descriptor.
-      for (let i = 0; i < SLOT_WORDS; i++) this.#i32[word + i] = 0;
-      this.#i32[word + GENERATION] = generation;
+    const generation = this.#inodes.generation(nodeid) | 0;
+    let seen = Atomics.load(this.#i32, word + GENERATION);
+    while (seen !== generation) {
+      // One thread empties it, the others see that it does: a handful of stores.
+      if (
+        seen !== EMPTYING &&
+        Atomics.compareExchange(this.#i32, word + GENERATION, seen, EMPTYING) === seen
+      ) {
+        // Whoever has a mapping pins the inode: there is none, and no descriptor.
+        for (let i = GENERATION + 1; i < SLOT_WORDS; i++) this.#i32[word + i] = 0;
+        Atomics.store(this.#i32, word + GENERATION, generation);
+      }
+      seen = Atomics.load(this.#i32, word + GENERATION);
     }
     return word;
   }

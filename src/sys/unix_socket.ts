@@ -15,6 +15,7 @@ const SO_ACCEPTCONN = 30;
 const SO_DOMAIN = 39;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
+const SHUT_RDWR = 2;
 const LOCK_EX_NB = 2 | 4;
 /** chown(2): leave this id as it is. */
 const UNCHANGED = 0xffffffff;
@@ -144,4 +145,9 @@ export function unlinkPath(path: string): number {
 /** Closes a descriptor that came from here or from the launcher. */
 export function closeFd(fd: number): void {
   libc.close(fd);
+}
+
+/** shutdown(2), both ways: whoever waits for the socket sees its end. */
+export function shutDown(fd: number): void {
+  libc.shutdown(fd, SHUT_RDWR);
 }

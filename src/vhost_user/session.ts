@@ -5,6 +5,7 @@
  */
 
 import type { OwnedFd } from "../sys/fd.ts";
+import { shutDown } from "../sys/unix_socket.ts";
 import { VHOST_USER_F_PROTOCOL_FEATURES } from "../wire/virtio_ring.ts";
 import type { VhostUserDevice } from "./device.ts";
 import { VHOST_USER_PROTOCOL_F } from "../wire/vhost_user.ts";
@@ -39,6 +40,7 @@ export class Session {
   #features = 0n;
   #protocolFeatures = 0n;
   #backendChannel: OwnedFd | null = null;
+  readonly #formerChannels: OwnedFd[] = [];
   #hasShmem = false;
 
   constructor(device: VhostUserDevice) {
@@ -98,8 +100,7 @@ export class Session {
 
   /** vhost-user: SET_BACKEND_REQ_FD. The descriptor is the session's. */
   setBackendChannel(fd: OwnedFd): void {
-    this.device.setShmemChannel(-1);
-    this.#backendChannel?.close();
+    this.#hangUpChannel();
     this.#backendChannel = fd;
     this.#offerChannel();
   }
@@ -112,6 +113,15 @@ export class Session {
     this.#hasShmem = sizes.some((size) => size > 0);
     this.#offerChannel();
     return sizes;
+  }
+
+  /** The device maps nothing more. Who waits for an answer sees the end; the descriptor's number is not used again before all have. */
+  #hangUpChannel(): void {
+    this.device.setShmemChannel(-1);
+    if (this.#backendChannel === null) return;
+    shutDown(this.#backendChannel.number);
+    this.#formerChannels.push(this.#backendChannel);
+    this.#backendChannel = null;
   }
 
   /** The device may map when the front end knows of the regions and has given us the channel, in whatever order. */
@@ -134,13 +144,12 @@ export class Session {
   /** The end: queues stopped, the guest's session dropped, memory unmapped, descriptors closed. */
   async close(): Promise<void> {
     try {
+      this.#hangUpChannel();
       for (const vring of this.#vrings) await vring.close();
-      this.device.setShmemChannel(-1);
       await this.device.reset();
       await this.memory.clear();
     } finally {
-      this.#backendChannel?.close();
-      this.#backendChannel = null;
+      for (const channel of this.#formerChannels.splice(0)) channel.close();
     }
   }
 }

@@ -37,6 +37,10 @@ export const STATX_MNT_ID = 0x1000;
 export const STATX_ATTR_MOUNT_ROOT = 0x2000;
 export const STATX_ATTR_IMMUTABLE = 0x10;
 export const STATX_ATTR_APPEND = 0x20;
+export const STATX_ATTR_VERITY = 0x100000;
+/** unistd.h and fcntl.h: faccessat(2) */
+export const W_OK = 2;
+export const AT_EACCESS = 0x200;
 
 /** linux/dirent.h: struct linux_dirent64; NAME is NUL-terminated, the record padded to 8 */
 export const DIRENT64 = { INO: 0, OFF: 8, RECLEN: 16, TYPE: 18, NAME: 19 } as const;

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { equal, ok, rejects } from "node:assert/strict";
 import { DaemonError } from "../../mod.ts";
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, O_RDWR } from "../../src/wire/linux.ts";
 import { pattern, requests, same, ServedWindow } from "./served_window.ts";
