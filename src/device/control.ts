@@ -22,6 +22,8 @@ export type Command =
   | { readonly kind: "call"; readonly index: number; readonly callFd: number }
   | { readonly kind: "end" }
   | { readonly kind: "clear" }
+  /** Nothing: the answer says that what was being served has been. */
+  | { readonly kind: "pass" }
   | { readonly kind: "exit" };
 
 /** The answer: null = done; a number or a text where the command says so. */

@@ -7,7 +7,7 @@
  */
 
 import type { FuseServer } from "../fuse/server.ts";
-import { GuestMemory } from "../memory/guest_memory.ts";
+import { type DataRegionFinder, GuestMemory } from "../memory/guest_memory.ts";
 import { errnoName } from "../sys/errno.ts";
 import { WaitSet } from "../sys/wait_set.ts";
 import { Chain } from "../virtqueue/chain.ts";
@@ -26,6 +26,7 @@ export class QueueLoop {
   readonly #releases: () => number;
   readonly #pollMs: number;
   readonly #warn: (message: string) => void;
+  readonly #dataRegions: DataRegionFinder;
   readonly #waitSet = new WaitSet();
   readonly #chain = new Chain();
   #memory = new GuestMemory([]);
@@ -39,6 +40,7 @@ export class QueueLoop {
       readonly releases: () => number;
       readonly pollMicroseconds: number;
       readonly warn: (message: string) => void;
+      readonly dataRegions: DataRegionFinder;
     },
   ) {
     this.#server = server;
@@ -46,6 +48,7 @@ export class QueueLoop {
     this.#releases = options.releases;
     this.#pollMs = options.pollMicroseconds / 1000;
     this.#warn = options.warn;
+    this.#dataRegions = options.dataRegions;
     this.#waitSet.add(controlFd);
   }
 
@@ -120,7 +123,7 @@ export class QueueLoop {
   #execute(command: Command): Answer {
     switch (command.kind) {
       case "memory":
-        this.#memory = new GuestMemory(command.regions);
+        this.#memory = new GuestMemory(command.regions, this.#dataRegions);
         for (const queue of this.#queues) queue.remap(this.#memory);
         return null;
       case "start": {
@@ -147,6 +150,7 @@ export class QueueLoop {
       case "clear":
         this.#server.end();
         return null;
+      case "pass":
       case "exit":
         return null;
     }

@@ -12,6 +12,7 @@ import { FuseServer } from "../fuse/server.ts";
 import { Session } from "../fuse/session.ts";
 import { PassthroughFs } from "../passthrough/passthrough_fs.ts";
 import { Counters } from "../state/counters.ts";
+import { DataRegions } from "../state/data_regions.ts";
 import { STATE_HEADER } from "../state/layout.ts";
 import { stateMemoryAt } from "../state/state_memory.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
@@ -64,6 +65,7 @@ async function start(scope: WorkerScope, options: WorkerStart): Promise<void> {
       releases: () => fs.releases,
       pollMicroseconds: options.pollMicroseconds,
       warn,
+      dataRegions: new DataRegions(state),
     });
     scope.postMessage({ kind: "ready" });
     loop.run();

@@ -9,6 +9,7 @@
 
 import { assert } from "../assert.ts";
 import type { RegionAddresses } from "../memory/guest_memory.ts";
+import { DataRegions } from "../state/data_regions.ts";
 import { DAX_HEADER, STATE_HEADER } from "../state/layout.ts";
 import { StateMemory } from "../state/state_memory.ts";
 import type { QueueSetup, VhostUserDevice } from "../vhost_user/device.ts";
@@ -54,6 +55,7 @@ export class VirtioFsDevice implements VhostUserDevice {
   readonly #state: StateMemory;
   readonly #threads: readonly QueueThread[];
   readonly #window: WindowOffer | null;
+  readonly #dataRegions: DataRegions;
 
   private constructor(options: DeviceOptions, state: StateMemory, threads: QueueThread[]) {
     this.queueCount = FIRST_REQUEST_QUEUE + options.requestQueueCount;
@@ -62,6 +64,7 @@ export class VirtioFsDevice implements VhostUserDevice {
       : deviceConfig(options.tag, options.requestQueueCount);
     this.#state = state;
     this.#threads = threads;
+    this.#dataRegions = new DataRegions(state.memory);
     this.#window = options.window === null
       ? null
       : new WindowOffer(state.memory, options.window, options.log);
@@ -121,6 +124,16 @@ export class VirtioFsDevice implements VhostUserDevice {
 
   hasMapped(fd: number): boolean {
     return this.#window?.hasMapped(fd) ?? false;
+  }
+
+  addDataRegion({ guestAddress, hostAddress, size }: RegionAddresses): boolean {
+    return this.#dataRegions.add(guestAddress, hostAddress, size);
+  }
+
+  async removeDataRegion({ guestAddress }: RegionAddresses): Promise<void> {
+    this.#dataRegions.remove(guestAddress);
+    // A queue may be in the midst of a request that uses it. Nobody waits for this, so it needs not be hurried (`#order`).
+    await Promise.all(this.#threads.map(({ control }) => control.call({ kind: "pass" })));
   }
 
   setShmemChannel(fd: number): void {

@@ -21,6 +21,18 @@ export interface RegionAddresses {
   readonly size: number;
 }
 
+/** Regions that are for data only: found by address when no other has it. `state/data_regions.ts` has the shape. */
+export interface DataRegionFinder {
+  /** Whether there is one; the fields then say where. */
+  find(guestAddress: number): boolean;
+  readonly guestAddress: number;
+  readonly hostAddress: number;
+  readonly size: number;
+}
+
+/** What a region that must not be touched has in the place of its bytes. */
+const UNTOUCHED = NativeMemory.allocate(8);
+
 /** A region with views of its bytes. */
 export class GuestRegion {
   readonly guestAddress: number;
@@ -28,22 +40,30 @@ export class GuestRegion {
   readonly hostAddress: number;
   readonly size: number;
   readonly bytes: NativeMemory;
+  /**
+   * Whether its bytes may be read and written here. If not it is a piece of a file that somebody may cut short, where touching is SIGBUS: only
+   * system calls are given its address, and they answer EFAULT.
+   */
+  readonly touchable: boolean;
 
-  constructor(addresses: RegionAddresses) {
+  constructor(addresses: RegionAddresses, touchable = true) {
+    this.touchable = touchable;
     this.guestAddress = addresses.guestAddress;
     this.userAddress = addresses.userAddress;
     this.hostAddress = addresses.hostAddress;
     this.size = addresses.size;
-    this.bytes = new NativeMemory(addresses.hostAddress, addresses.size);
+    this.bytes = touchable ? new NativeMemory(addresses.hostAddress, addresses.size) : UNTOUCHED;
   }
 }
 
 /** All regions. Translation never throws: what lies outside is null, and the caller breaks its queue. */
 export class GuestMemory {
   readonly regions: readonly GuestRegion[];
+  readonly #dataRegions: DataRegionFinder | null;
   #last: GuestRegion | null;
 
-  constructor(regions: readonly RegionAddresses[]) {
+  constructor(regions: readonly RegionAddresses[], dataRegions: DataRegionFinder | null = null) {
+    this.#dataRegions = dataRegions;
     this.regions = regions.map((region) => new GuestRegion(region));
     this.#last = this.regions[0] ?? null;
   }
@@ -64,7 +84,13 @@ export class GuestMemory {
         return region;
       }
     }
-    return null;
+    const data = this.#dataRegions;
+    if (data === null || !data.find(guestAddress)) return null;
+    const { hostAddress, size } = data;
+    return new GuestRegion(
+      { guestAddress: data.guestAddress, userAddress: -1, hostAddress, size },
+      false,
+    );
   }
 
   /** The region that holds `size` bytes at a front-end address as one piece, or null. */

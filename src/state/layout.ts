@@ -108,7 +108,10 @@ export const DAX_HEADER = {
   CUT_END: 104,
   /** Most mappings at a time that the front end can bear. */
   MAPPING_LIMIT: 112,
-  SIZE: 120,
+  /** Data regions: guards them, and how many there are. */
+  REGION_MUTEX: 120,
+  REGION_COUNT: 124,
+  SIZE: 128,
 } as const;
 /** DAX_HEADER.ABILITIES: files may be mapped at all; read-only descriptors too. */
 export const DAX_ABLE_TO_MAP = 1;
@@ -137,6 +140,11 @@ export const MAPPING_COMING = 2;
 /** The front end has been asked to unmap it. */
 export const MAPPING_GOING = 3;
 export const MAPPING_PLANNED = 4;
+
+/** A mapping that the front end has handed back as memory of the guest. Doubles: addresses and bytes. */
+export const DATA_REGION = { GUEST: 0, HOST: 8, LENGTH: 16, SIZE: 24 } as const;
+/** As many as memory slots are offered. */
+export const DATA_REGION_COUNT_MAX = 512;
 
 /** What DAX knows of an inode: slot number = nodeid. Valid if GENERATION is the inode's. */
 export const DAX_INODE = {
@@ -251,4 +259,5 @@ export const MAPPING_TABLE_OFFSET = MAPPING_NODES_OFFSET +
 export const DEMOTION_TABLE_OFFSET = MAPPING_TABLE_OFFSET +
   (MAPPING_COUNT_MAX + 1) * MAPPING_SLOT.SIZE;
 export const DAX_INODE_TABLE_OFFSET = DEMOTION_TABLE_OFFSET + DEMOTION_COUNT * DEMOTION.SIZE;
-export const STATE_SIZE = DAX_INODE_TABLE_OFFSET + INODE_COUNT_MAX * DAX_INODE.SIZE;
+export const DATA_REGION_OFFSET = DAX_INODE_TABLE_OFFSET + INODE_COUNT_MAX * DAX_INODE.SIZE;
+export const STATE_SIZE = DATA_REGION_OFFSET + DATA_REGION_COUNT_MAX * DATA_REGION.SIZE;

@@ -58,6 +58,10 @@ export interface VhostUserDevice {
   openShmem(mappingCountMax: number): Promise<readonly number[]>;
   /** Whether a file that a front end offers as guest memory is one that the device has had it map. */
   hasMapped(fd: number): boolean;
+  /** Takes such a region: the guest may have data there, and nothing else. False if it cannot. */
+  addDataRegion(region: RegionAddresses): boolean;
+  /** Gives it up. When the promise resolves no thread uses it. */
+  removeDataRegion(region: RegionAddresses): Promise<void>;
   /** The socket for messages of the device to the front end about its regions; -1 = there is none any more. */
   setShmemChannel(fd: number): void;
   /** Drops the guest's session: after a disconnect or vhost-user: RESET_DEVICE, when all queues are stopped. */

@@ -17,14 +17,18 @@ export const MEMORY_SLOT_COUNT_MAX = 509;
 
 interface Slot {
   readonly description: RegionDescription;
-  /** Null for what the device has had mapped itself: nothing of it is guest memory to us. */
+  /** Null for what is not to be had. */
   readonly region: MappedRegion | null;
+  /** What the device has had mapped itself: data may lie there, and nothing else. */
+  readonly isData: boolean;
 }
 
 /** The regions of one connection. */
 export class MemoryTable {
   readonly #device: VhostUserDevice;
   #slots: readonly Slot[] = [];
+  /** Data regions that queues may still use. */
+  readonly #givenUp = new Set<Promise<void>>();
 
   constructor(device: VhostUserDevice) {
     this.#device = device;
@@ -48,7 +52,7 @@ export class MemoryTable {
     const added = this.#mapAll([description], [fd]);
     const slots = [...this.#slots, ...added];
     // QEMU sends one for each mapping, in the midst of making it: the queues, one of which waits for that, are not bothered.
-    if (added.every(({ region }) => region === null)) this.#slots = slots;
+    if (added.every(({ isData }) => isData)) this.#slots = slots;
     else await this.#install(slots);
   }
 
@@ -60,57 +64,87 @@ export class MemoryTable {
     );
     if (kept.length === this.#slots.length) throw new RequestError("there is no such region");
     const removed = this.#slots.filter((slot) => !kept.includes(slot));
-    if (removed.every(({ region }) => region === null)) this.#slots = kept;
-    else await this.#install(kept);
+    if (removed.every(({ isData }) => isData)) {
+      this.#slots = kept;
+      // The front end is not kept waiting: only the memory is, until no queue uses it any more.
+      for (const slot of removed) this.#giveUp(slot);
+    } else await this.#install(kept);
   }
 
   /** Takes all memory away from the device and gives it back. */
   async clear(): Promise<void> {
     if (this.#slots.length > 0) await this.#install([]);
+    await Promise.all(this.#givenUp);
   }
 
   async #install(slots: readonly Slot[]): Promise<void> {
     const old = this.#slots;
     try {
       await this.#device.setMemory(
-        slots.flatMap(({ region }) => region === null ? [] : [region.addresses]),
+        slots.flatMap(({ region, isData }) => region === null || isData ? [] : [region.addresses]),
       );
     } catch (error) {
-      unmapAllBut(slots, old);
+      this.#unmapAllBut(slots, old);
       throw error;
     }
     this.#slots = slots;
-    unmapAllBut(old, slots);
+    this.#unmapAllBut(old, slots);
   }
 
-  /**
-   * Maps all or none. Front ends may count the device's own mappings into its shared memory as memory of the guest. They are not mapped
-   * back: a file that is cut short would kill the daemon (SIGBUS) as soon as the guest put a ring or a request there.
-   */
+  #unmapAllBut(slots: readonly Slot[], kept: readonly Slot[]): void {
+    for (const slot of slots) {
+      if (kept.includes(slot)) continue;
+      if (slot.isData) this.#giveUp(slot);
+      else slot.region?.unmap();
+    }
+  }
+
+  #giveUp({ region }: Slot): void {
+    if (region === null) return;
+    const givenUp = this.#device.removeDataRegion(region.addresses).then(() => {
+      region.unmap();
+      this.#givenUp.delete(givenUp);
+    });
+    this.#givenUp.add(givenUp);
+  }
+
+  /** Maps all or none. */
   #mapAll(descriptions: readonly RegionDescription[], fds: readonly OwnedFd[]): Slot[] {
     const slots: Slot[] = [];
     for (const [index, description] of descriptions.entries()) {
       const fd = fds[index]!.number;
       try {
-        const region = this.#device.hasMapped(fd) ? null : MappedRegion.map(fd, description);
-        slots.push({ description, region });
+        const isData = this.#device.hasMapped(fd);
+        const region = isData ? this.#mapData(fd, description) : MappedRegion.map(fd, description);
+        slots.push({ description, region, isData });
       } catch (error) {
-        unmapAllBut(slots, []);
+        this.#unmapAllBut(slots, []);
         const reason = error instanceof Error ? error.message : String(error);
         throw new RequestError(`region ${index} cannot be used: ${reason}`);
       }
     }
     return slots;
   }
+
+  /**
+   * Front ends may count the device's own mappings into its shared memory as memory of the guest. Nothing but data is looked for there: a file that
+   * is cut short would kill the daemon (SIGBUS) as soon as it read a ring or a request.
+   */
+  #mapData(fd: number, description: RegionDescription): MappedRegion | null {
+    let region: MappedRegion;
+    try {
+      region = MappedRegion.map(fd, description);
+    } catch {
+      // Read-only, perhaps: the guest's requests that name it are answered with EFAULT.
+      return null;
+    }
+    if (this.#device.addDataRegion(region.addresses)) return region;
+    region.unmap();
+    return null;
+  }
 }
 
 function check(descriptions: readonly RegionDescription[]): void {
   const conflict = regionConflict(descriptions);
   if (conflict !== null) throw new RequestError(conflict);
-}
-
-function unmapAllBut(slots: readonly Slot[], kept: readonly Slot[]): void {
-  for (const slot of slots) {
-    if (!kept.includes(slot)) slot.region?.unmap();
-  }
 }

@@ -105,7 +105,7 @@ export class Chain {
     return this.readableSize <= STREAM_SIZE_MAX && this.writableSize <= STREAM_SIZE_MAX;
   }
 
-  /** Copies readable bytes from `offset` into `target`. */
+  /** Copies readable bytes from `offset` into `target`. What must not be touched counts as zeros: no guest has a request there. */
   copyIn(offset: number, target: NativeMemory, targetOffset: number, size: number): void {
     assert(offset + size <= this.readableSize, "offset + size <= readableSize");
     let skip = offset;
@@ -118,14 +118,16 @@ export class Chain {
         continue;
       }
       const here = Math.min(left, length - skip);
-      copyBytes(this.#regions[i]!.bytes, this.#offsets[i]! + skip, target, to, here);
+      const region = this.#regions[i]!;
+      if (region.touchable) copyBytes(region.bytes, this.#offsets[i]! + skip, target, to, here);
+      else target.u8.fill(0, to, to + here);
       skip = 0;
       to += here;
       left -= here;
     }
   }
 
-  /** Copies `source` into the writable bytes from `offset`. */
+  /** Copies `source` into the writable bytes from `offset`, except for those that must not be touched. */
   copyOut(offset: number, source: NativeMemory, sourceOffset: number, size: number): void {
     assert(offset + size <= this.writableSize, "offset + size <= writableSize");
     let skip = offset;
@@ -138,7 +140,8 @@ export class Chain {
         continue;
       }
       const here = Math.min(left, length - skip);
-      copyBytes(source, from, this.#regions[i]!.bytes, this.#offsets[i]! + skip, here);
+      const region = this.#regions[i]!;
+      if (region.touchable) copyBytes(source, from, region.bytes, this.#offsets[i]! + skip, here);
       skip = 0;
       from += here;
       left -= here;

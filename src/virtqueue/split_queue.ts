@@ -189,7 +189,8 @@ export class SplitQueue {
 
   #walkIndirect(chain: Chain, address: number, size: number): boolean {
     const region = this.#memory.regionOf(address);
-    if (region === null || address + size > region.guestAddress + region.size) {
+    const end = region === null || !region.touchable ? 0 : region.guestAddress + region.size;
+    if (region === null || address + size > end) {
       return this.#break("an indirect table outside the guest's memory");
     }
     if (size === 0 || size % DESC.SIZE !== 0 || size / DESC.SIZE > VIRTQ_SIZE_MAX) {

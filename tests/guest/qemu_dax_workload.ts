@@ -213,7 +213,8 @@ function alwaysScript(windowMiB: number): string {
 function inodeScript(windowMiB: number): string {
   return FUNCTIONS + UNWRITABLE_FUNCTIONS + windowCheck(windowMiB) +
     check("inode", "mount", "mount_as") +
-    check("inode", "attribute-of-a-large-file", "probe dax four-windows yes") +
+    check("inode", "attribute-of-a-large-file", "probe dax size-5000000 yes") +
+    check("inode", "attribute-of-a-file-larger-than-the-window", "probe dax four-windows no") +
     check("inode", "attribute-of-a-small-file", "probe dax size-1 no") +
     contents("inode") +
     check("inode", "mapped-by-qemu", "mapped") +

@@ -78,6 +78,7 @@ export const INIT = {
   PARALLEL_DIROPS: 18n,
   POSIX_ACL: 20n,
   MAX_PAGES: 22n,
+  MAP_ALIGNMENT: 26n,
   SUBMOUNTS: 27n,
   HANDLE_KILLPRIV_V2: 28n,
   SETXATTR_EXT: 29n,
@@ -277,6 +278,7 @@ export interface InitReply {
   readonly flags: bigint;
   readonly maxWrite: number;
   readonly maxPages: number;
+  readonly mapAlignment: number;
   readonly timeGran: number;
 }
 
@@ -292,6 +294,7 @@ export function readInit(bytes: Uint8Array): InitReply {
     maxWrite: view.getUint32(20, true),
     timeGran: view.getUint32(24, true),
     maxPages: view.getUint16(28, true),
+    mapAlignment: view.getUint16(30, true),
   };
 }
 

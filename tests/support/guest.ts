@@ -23,6 +23,8 @@ export interface GuestOptions {
   readonly initFlags?: bigint;
   /** Where all ring counters start. */
   readonly startIndex?: number;
+  /** Protocol features to ask for, in place of QEMU's. */
+  readonly protocolFeatures?: bigint;
 }
 
 /** A guest on one connection. */
@@ -45,7 +47,10 @@ export class Guest implements Disposable {
     const frontend = Frontend.connect(socketPath);
     const eventIdx = options.eventIdx ?? true;
     const features = mask(FEATURE.VERSION_1, FEATURE.INDIRECT_DESC);
-    frontend.negotiate(eventIdx ? features | mask(FEATURE.EVENT_IDX) : features);
+    frontend.negotiate(
+      eventIdx ? features | mask(FEATURE.EVENT_IDX) : features,
+      options.protocolFeatures,
+    );
     const regions = options.regions ?? ordinaryRegions();
     const slots = mask(PROTOCOL.CONFIGURE_MEM_SLOTS);
     if ((frontend.protocolFeatures & slots) === slots) {

@@ -195,21 +195,36 @@ function messageHeader(
   return header;
 }
 
-const pollScratch = new Uint8Array(8);
-const pollView = new DataView(pollScratch.buffer);
+/** A socket whose peer may want something while a test waits for something else. */
+export interface Served {
+  readonly fd: number;
+  /** Serves what is there to be read. */
+  serve(): void;
+}
+
+/** Served by whoever waits, in {@linkcode waitReadable}. */
+export const servedMeanwhile = new Set<Served>();
 
 /** Waits until the descriptor is readable or hung up; false when the time is over. */
 export function waitReadable(fd: number, timeoutMs: number): boolean {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    pollView.setInt32(0, fd, true);
-    pollView.setInt16(4, 1, true); // POLLIN
-    pollView.setInt16(6, 0, true);
+    const others = [...servedMeanwhile];
+    const poll = new Uint8Array(8 * (1 + others.length));
+    const view = new DataView(poll.buffer);
+    [fd, ...others.map((other) => other.fd)].forEach((waited, index) => {
+      view.setInt32(8 * index, waited, true);
+      view.setInt16(8 * index + 4, 1, true); // POLLIN
+    });
     const left = Math.max(0, Math.ceil(deadline - performance.now()));
-    const result = c.poll(pollScratch, 1n, left);
-    if (result > 0) return true;
-    if (result === 0) return false;
-    if (errnoView[0] !== errno.EINTR) throw new LibcError("poll", errnoView[0]!);
+    const result = c.poll(poll, BigInt(1 + others.length), left);
+    if (result < 0 && errnoView[0] !== errno.EINTR) throw new LibcError("poll", errnoView[0]!);
+    if (result <= 0 && left === 0) return false;
+    if (result <= 0) continue;
+    if (view.getInt16(6, true) !== 0) return true;
+    others.forEach((other, index) => {
+      if (view.getInt16(8 * (1 + index) + 6, true) !== 0) other.serve();
+    });
   }
 }
 
@@ -251,9 +266,10 @@ export interface Mapping {
   unmap(): void;
 }
 
-/** Maps a file shared, readable and writable. */
-export function mapShared(fd: number, size: number, offset = 0): Mapping {
-  const pointer = c.mmap(0n, BigInt(size), 3, 1, fd, BigInt(offset)); // PROT_READ | PROT_WRITE, MAP_SHARED
+/** Maps a file shared, readable and (unless told otherwise) writable. */
+export function mapShared(fd: number, size: number, offset = 0, writable = true): Mapping {
+  const protection = writable ? 3 : 1; // PROT_READ | PROT_WRITE, or PROT_READ
+  const pointer = c.mmap(0n, BigInt(size), protection, 1, fd, BigInt(offset)); // MAP_SHARED
   const address = Deno.UnsafePointer.value(pointer);
   if (pointer === null || BigInt.asIntN(64, address) === -1n) {
     throw new LibcError("mmap", errnoView[0]!);

@@ -64,6 +64,7 @@ export const PROTOCOL = {
   CONFIGURE_MEM_SLOTS: 15n,
   STATUS: 16n,
   DEVICE_STATE: 19n,
+  SHMEM: 22n,
 } as const;
 
 /** Bits of the flags word of a message header; the version is 1. */

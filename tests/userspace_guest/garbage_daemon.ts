@@ -71,6 +71,14 @@ class GarbageDevice implements VhostUserDevice {
     return false;
   }
 
+  addDataRegion(): boolean {
+    return false;
+  }
+
+  removeDataRegion(): Promise<void> {
+    return Promise.resolve();
+  }
+
   reset(): Promise<void> {
     return Promise.resolve();
   }

@@ -65,6 +65,14 @@ export class FakeDevice implements VhostUserDevice {
     return false;
   }
 
+  addDataRegion(): boolean {
+    return false;
+  }
+
+  removeDataRegion(): Promise<void> {
+    return Promise.resolve();
+  }
+
   reset(): Promise<void> {
     if (this.running.size > 0) throw new Error("reset while queues run");
     this.calls.push("reset");
