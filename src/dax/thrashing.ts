@@ -23,7 +23,7 @@ const BUCKET_SIZE = 64;
 const DEMOTION_MS = 10 * 60 * 1000;
 
 /**
- * Takes a mapping of [offset, offset + length) of a file of `size` bytes into account, at `now` (milliseconds since 1970). True if that makes
+ * Takes a mapping of [offset, offset + length) of a file of `size` bytes, born at `birth` (see {@linkcode DaxInodeTable.isDemoted}), into account, at `now` (milliseconds since 1970). True if that makes
  * it a file to be demoted; it is marked then.
  */
 export function countMapping(
@@ -32,6 +32,7 @@ export function countMapping(
   offset: number,
   length: number,
   size: number,
+  birth: number,
   now: number,
 ): boolean {
   const follows = table.lastEnd(nodeid) === offset;
@@ -51,6 +52,6 @@ export function countMapping(
   }
   table.setLevel(nodeid, 0, now);
   table.setJumps(nodeid, 0);
-  table.demote(nodeid, now + DEMOTION_MS);
+  table.demote(nodeid, birth, now + DEMOTION_MS);
   return true;
 }

@@ -347,12 +347,12 @@ export class VhostUserWindow implements DaxWindow {
   }
 
   /** The policy of `--dax auto`, and figures to look at. */
-  #count({ nodeid, fileOffset, length, fileSize }: MappingRequest): void {
+  #count({ nodeid, fileOffset, length, fileSize, birth }: MappingRequest): void {
     const inodes = this.#inodes;
     inodes.addMap(nodeid);
     if (inodes.maps(nodeid) > Math.ceil(fileSize / length)) this.#f64[REMAPS]!++;
     if (!this.#options.demotes) return;
-    if (countMapping(inodes, nodeid, fileOffset, length, fileSize, Date.now())) {
+    if (countMapping(inodes, nodeid, fileOffset, length, fileSize, birth, Date.now())) {
       this.#f64[DEMOTIONS]!++;
     }
   }

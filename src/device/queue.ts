@@ -7,7 +7,6 @@
 import type { FuseServer } from "../fuse/server.ts";
 import { NOT_YET } from "../fuse/server.ts";
 import type { GuestMemory } from "../memory/guest_memory.ts";
-import { EINTR } from "../sys/errno.ts";
 import { libc } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import type { QueueSetup } from "../vhost_user/device.ts";
@@ -145,12 +144,12 @@ export class Queue {
     if (ring.broken !== null) this.#sayBroken();
   }
 
-  /** Answers waiting requests with EINTR: the queue stops, and whatever it took must be given back. */
+  /** Answers waiting requests: the queue stops, and whatever it took must be given back. */
   interrupt(server: FuseServer, chain: Chain): void {
     const ring = this.#ring;
     for (const head of this.#waiting.splice(0)) {
       if (ring.broken !== null || !ring.load(chain, head)) break;
-      ring.push(head, server.refuse(chain, -EINTR));
+      ring.push(head, server.interrupt(chain));
     }
     this.#publish();
   }

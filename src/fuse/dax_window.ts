@@ -31,6 +31,8 @@ export interface MappingRequest {
   readonly writable: boolean;
   /** Bytes of the file, for whoever watches how files are mapped. */
   readonly fileSize: number;
+  /** A 32-bit number of the file's birth time, which tells it from a later file with the same inode number. */
+  readonly birth: number;
 }
 
 /**

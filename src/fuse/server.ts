@@ -6,7 +6,9 @@
 
 import { assert } from "../assert.ts";
 import {
+  EAGAIN,
   EFAULT,
+  EINTR,
   EINVAL,
   EIO,
   ENAMETOOLONG,
@@ -86,11 +88,14 @@ export class FuseServer {
     return this.#finish(result);
   }
 
-  /** Answers a request that is not going to be served after all. Returns the bytes written. */
-  refuse(buffers: RequestBuffers, result: Status): number {
+  /**
+   * Answers a request that has been waiting, because its queue stops. Returns the bytes written. Linux asks for a mapping once more after
+   * EAGAIN if it was for a page fault, where anything else would be SIGBUS.
+   */
+  interrupt(buffers: RequestBuffers): number {
     this.#reply.clear(buffers);
     this.#request.load(buffers);
-    return this.#finish(result);
+    return this.#finish(this.#request.opcode === Opcode.SETUPMAPPING ? -EAGAIN : -EINTR);
   }
 
   /** The front end has gone, and no queue has a request in progress. */

@@ -34,6 +34,7 @@ import {
   STATX_ATTR_APPEND,
   STATX_ATTR_IMMUTABLE,
   STATX_ATTR_VERITY,
+  STATX_TIMESTAMP,
   W_OK,
 } from "../wire/linux.ts";
 import { SCRATCH } from "./scratch.ts";
@@ -80,9 +81,17 @@ export class ShareFiles implements MappableFiles {
   }
 }
 
+/** A 32-bit number of the birth time of the file whose attributes are in scratch. */
+export function birthOf(share: Share): number {
+  const birth = SCRATCH.STATX + STATX.BTIME;
+  const seconds = share.stat.getUint32(birth + STATX_TIMESTAMP.SEC, true);
+  // Nanoseconds have 30 bits; the low bits of the seconds change most.
+  return (share.stat.getUint32(birth + STATX_TIMESTAMP.NSEC, true) ^ Math.imul(seconds, 4)) | 0;
+}
+
 /** A file that was to be mapped cannot be: guests that meet it again are to read it. */
-export function leaveOut(share: Share, nodeid: number): void {
-  share.daxInodes.demote(nodeid, Date.now() + RETRY_MS);
+export function leaveOut(share: Share, nodeid: number, birth: number): void {
+  share.daxInodes.demote(nodeid, birth, Date.now() + RETRY_MS);
   share.daxInodes.setFlag(nodeid, DAX_INODE_MAPPED, false);
 }
 
@@ -93,7 +102,7 @@ export function daxFlag(share: Share, nodeid: number): number {
   const { memory } = share.scratch;
   const mode = memory.view.getUint16(SCRATCH.STATX + STATX.MODE, true);
   if ((mode & S_IFMT) !== S_IFREG || !share.window.mapsWritable) return 0;
-  if (share.daxInodes.isDemoted(nodeid, Date.now())) return 0;
+  if (share.daxInodes.isDemoted(nodeid, birthOf(share), Date.now())) return 0;
   if (config.dax === "auto") {
     if ((mode & EXECUTABLE) !== 0) return 0;
     const size = memory.u64(SCRATCH.STATX + STATX.SIZE_);

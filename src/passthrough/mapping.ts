@@ -12,6 +12,7 @@ import {
   EFBIG,
   EINVAL,
   EIO,
+  EOPNOTSUPP,
   EPERM,
   EROFS,
   ESTALE,
@@ -26,7 +27,7 @@ import {
   SETUPMAPPING_IN,
 } from "../wire/fuse.ts";
 import { S_IFMT, S_IFREG, STATX } from "../wire/linux.ts";
-import { leaveOut } from "./dax_files.ts";
+import { birthOf, leaveOut } from "./dax_files.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -43,6 +44,7 @@ const UNMAPPABLE: ReadonlySet<Status> = new Set([-EACCES, -EIO, -ETXTBSY, -EPERM
 export const MAP_ALIGNMENT = 12;
 
 export function setupmapping(share: Share, request: Request): Status {
+  if (share.window.size === 0) return -EOPNOTSUPP;
   const { nodeid } = request;
   const fileOffset = request.u64(SETUPMAPPING_IN.FOFFSET);
   const length = request.u64(SETUPMAPPING_IN.LEN);
@@ -63,7 +65,7 @@ export function setupmapping(share: Share, request: Request): Status {
 function mapFile(
   share: Share,
   request: Request,
-  mapping: Omit<MappingRequest, "fileSize">,
+  mapping: Omit<MappingRequest, "fileSize" | "birth">,
 ): Status {
   const { nodeid } = mapping;
   if ((share.inodes.mode(nodeid) & S_IFMT) !== S_IFREG) return -EINVAL;
@@ -79,12 +81,14 @@ function mapFile(
   share.giveBack(nodeid, fd);
   if (stated < 0) return stated;
   const fileSize = share.scratch.memory.u64(SCRATCH.STATX + STATX.SIZE_);
-  const result = share.window.map({ ...mapping, fileSize });
-  if (UNMAPPABLE.has(result)) leaveOut(share, nodeid);
+  const birth = birthOf(share);
+  const result = share.window.map({ ...mapping, fileSize, birth });
+  if (UNMAPPABLE.has(result)) leaveOut(share, nodeid, birth);
   return result;
 }
 
 export function removemapping(share: Share, request: Request): Status {
+  if (share.window.size === 0) return -EOPNOTSUPP;
   const count = request.u32(REMOVEMAPPING_IN.COUNT);
   if (count === 0 || count * REMOVEMAPPING_ONE.SIZE > request.dataSize) return -EINVAL;
   // All are looked at before anything is done.

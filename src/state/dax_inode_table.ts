@@ -33,6 +33,9 @@ const LEVEL = DAX_INODE.LEVEL >>> 3;
 const LEVEL_TIME = DAX_INODE.LEVEL_TIME >>> 3;
 const LAST_END = DAX_INODE.LAST_END >>> 3;
 
+const UNTIL = DEMOTION.UNTIL >>> 2;
+const BIRTH = DEMOTION.BIRTH >>> 2;
+
 /** GENERATION while a thread empties the slot. No inode gets that far: it would take 2^32 reuses of its slot. */
 const EMPTYING = -1;
 
@@ -110,26 +113,28 @@ export class DaxInodeTable {
     this.#f64[this.#double(nodeid) + LAST_END] = end;
   }
 
-  /** Whether the file is better read than mapped at time `now` (milliseconds since 1970). */
-  isDemoted(nodeid: number, now: number): boolean {
+  /** Whether the file, whose birth time makes the 32-bit number `birth`, is better read than mapped at time `now` (milliseconds since 1970). */
+  isDemoted(nodeid: number, birth: number, now: number): boolean {
     const word = this.#demotion(nodeid);
     const inodes = this.#inodes;
     return this.#i32[word] === (inodes.devLo(nodeid) | 0) &&
       this.#i32[word + 1] === (inodes.devHi(nodeid) | 0) &&
       this.#i32[word + 2] === (inodes.inoLo(nodeid) | 0) &&
       this.#i32[word + 3] === (inodes.inoHi(nodeid) | 0) &&
-      this.#f64[(word + 4) / 2]! > now;
+      this.#i32[word + BIRTH] === birth &&
+      this.#f64[(word + UNTIL) / 2]! > now;
   }
 
   /** The file is better read than mapped until `until`. A file that was so before and has the same place is forgotten. */
-  demote(nodeid: number, until: number): void {
+  demote(nodeid: number, birth: number, until: number): void {
     const word = this.#demotion(nodeid);
     const inodes = this.#inodes;
     this.#i32[word] = inodes.devLo(nodeid);
     this.#i32[word + 1] = inodes.devHi(nodeid);
     this.#i32[word + 2] = inodes.inoLo(nodeid);
     this.#i32[word + 3] = inodes.inoHi(nodeid);
-    this.#f64[(word + 4) / 2] = until;
+    this.#i32[word + BIRTH] = birth;
+    this.#f64[(word + UNTIL) / 2] = until;
   }
 
   #demotion(nodeid: number): number {

@@ -176,7 +176,9 @@ export const DEMOTION = {
   INO_LO: 8,
   INO_HI: 12,
   UNTIL: 16,
-  SIZE: 24,
+  /** Of the file's birth time: inode numbers are used again. */
+  BIRTH: 24,
+  SIZE: 32,
 } as const;
 
 /** One known inode: slot number = nodeid. */

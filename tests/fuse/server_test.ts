@@ -339,11 +339,11 @@ Deno.test("a reply that says more than there is room for is EIO, not a dead queu
   equal(bench.call(OP.READLINK, new Uint8Array(), 16 + 100).error, 0);
 });
 
-Deno.test("refuse() answers without asking the file system", () => {
+Deno.test("interrupt() answers without asking the file system", () => {
   const bench = new Bench().begun();
   const buffers = new FakeBuffers();
   buffers.load(concat(words(48, OP.LOOKUP, UNIQUE, 1n, 0n, 0, 0), name("x")), 100);
-  equal(bench.server.refuse(buffers, -4), 16);
+  equal(bench.server.interrupt(buffers), 16);
   equal(viewOf(buffers.reply(16)).getInt32(4, true), -4);
   deepEqual(bench.fs.calls, []);
 });
