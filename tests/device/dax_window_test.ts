@@ -4,6 +4,7 @@ import { type FuseClient, type Pending, ROOT } from "../support/fuse_client.ts";
 import { INIT, O, OP } from "../support/fuse_wire.ts";
 import { Guest, type GuestOptions, setUpRing } from "../support/guest.ts";
 import { GuestRegion } from "../support/guest_memory.ts";
+import { errno } from "../support/libc.ts";
 import { words } from "../support/little_endian.ts";
 import { ignoreWithoutViews } from "../support/privilege.ts";
 import { type Scene, ServedTree } from "../support/served_tree.ts";
@@ -145,7 +146,7 @@ function assertNoWindow(guest: Guest, tree: TempTree): void {
   assert.equal(mapAlignment, 0);
   const { nodeid, attr } = guest.fuse.lookup(ROOT, "f");
   assert.equal(attr.flags & ATTR_DAX, 0);
-  assert.ok(guest.fuse.call(OP.SETUPMAPPING, nodeid, setupBody({})).error < 0);
+  assert.equal(guest.fuse.fails(OP.SETUPMAPPING, nodeid, setupBody({})), errno.EOPNOTSUPP);
   const one = removeBody([[0, RANGE]]);
   assert.ok(guest.fuse.call(OP.REMOVEMAPPING, 0n, one).error < 0);
   const fh = guest.fuse.open(nodeid);
@@ -321,16 +322,22 @@ function assertModel(dax: DaxGuest, model: Model, what: string): void {
   }
 }
 
-daxTest(always, "DAX: random mappings are those of a naive array of pages", ({ dax, tree }) => {
+/** Random requests against the model; `prepare` makes life harder with the same random numbers. */
+function randomMappings(
+  { dax, tree }: DaxScene,
+  name: string,
+  steps: number,
+  prepare: (random: (below: number) => number) => void = () => {},
+): void {
   const seed = seedOf();
   const random = randomNumbers(seed);
-  const steps = 200;
+  prepare(random);
   const filePages = 3 * RANGE / PAGE;
   const files = [1, 2, 3].map((file) => taggedFile({ dax, tree }, `f${file}`, 3 * RANGE, file));
   const model: Model = Array.from({ length: WINDOW / PAGE }, () => null);
   for (let step = 0; step < steps; step += 1) {
     const replay = `step ${step}; replay: VIRTIOFSD_TS_SEED=${seed} deno test -A ` +
-      `tests/device/dax_window_test.ts --filter "random mappings"`;
+      `tests/device/dax_window_test.ts --filter "${name}"`;
     // Long ranges and short ones, in one corner of the window more often than elsewhere.
     const start = random(random(2) === 0 ? model.length : 64);
     const most = [4, 64, filePages][random(3)]!;
@@ -347,6 +354,24 @@ daxTest(always, "DAX: random mappings are those of a naive array of pages", ({ d
     assertModel(dax, model, replay);
     assert.deepEqual(dax.window.refusals, [], replay);
   }
+}
+
+const RANDOM = "random mappings are those of a naive array of pages";
+daxTest(always, `DAX: ${RANDOM}`, (scene) => randomMappings(scene, RANDOM, 200));
+
+const DISTURBED = "random mappings of a front end that has other things to do first";
+daxTest(always, `DAX: ${DISTURBED}`, (scene) => {
+  const { frontend, regions } = scene.dax.guest;
+  randomMappings(scene, DISTURBED, 60, (random) => {
+    scene.dax.window.rules.before = () => {
+      const what = random(8);
+      if (what === 0) frontend.setMemTable(regions);
+      if (what === 1) frontend.enable(0, false);
+      if (what === 2) frontend.enable(0, true);
+      if (what === 3) assert.ok(frontend.isAlive());
+      return true;
+    };
+  });
 });
 
 // --- hostile requests ------------------------------------------------------------------------
@@ -522,6 +547,26 @@ daxTest(readonly, "DAX: of a read-only share with a strict front end nothing", (
   assert.deepEqual(dax.window.record(), []);
   const fh = dax.fuse.open(nodeid);
   assert.equal(dax.fuse.read(nodeid, fh, 0n, PAGE).length, PAGE);
+});
+
+daxTest(readonly, "DAX: INIT waits for what the front end can map", ({ dax, tree }) => {
+  tree.file("f", tagged(RANGE, 1));
+  dax.window.rules.mapsReadOnly = true;
+  dax.window.refusals.length = 0;
+  let asked = 0;
+  dax.window.rules.before = () => {
+    asked += 1;
+    if (asked === 1) dax.guest.frontend.setMemTable(dax.guest.regions);
+    return true;
+  };
+  const { flags } = dax.fuse.init(DAX_INIT);
+  assert.equal(flags & mask(INIT.MAP_ALIGNMENT), mask(INIT.MAP_ALIGNMENT));
+  assert.ok(asked >= 2, `${asked} requests: something was mapped and removed`);
+  assert.deepEqual(dax.window.record(), []);
+  assert.deepEqual(dax.window.refusals, []);
+  dax.window.rules.before = null;
+  const { nodeid } = dax.fuse.lookup(ROOT, "f");
+  assert.equal(dax.setup(nodeid, { flags: MAP_FLAG.READ }).error, 0);
 });
 
 // --- the end of a session --------------------------------------------------------------------
@@ -750,6 +795,38 @@ daxTest(always, "DAX: an answer that is none ends the window, not the session", 
   assert.equal(dax.fuse.read(nodeid, fh, 0n, PAGE).length, PAGE);
 });
 
+daxTest(always, "DAX: a front end that refuses what is left of a mapping", ({ dax, tree }) => {
+  const nodeid = taggedFile({ dax, tree }, "f", 4 * RANGE);
+  for (const refused of [0, 2 * RANGE]) {
+    dax.map(nodeid, 0, 0, 3 * RANGE);
+    dax.window.rules.refuses = ({ request, offset }) => request === SHMEM.MAP && offset === refused;
+    dax.setup(nodeid, { offset: RANGE, fileOffset: 3 * RANGE });
+    dax.window.rules.refuses = null;
+    dax.window.refusals.length = 0;
+    // Whatever came of it, both sides agree on what is there.
+    assert.equal(dax.remove([0, WINDOW]).error, 0);
+    assert.deepEqual(dax.window.record(), []);
+    assert.deepEqual(dax.window.refusals, []);
+  }
+});
+
+bareTest(always, "DAX: SIGTERM while the front end does not answer", async () => {
+  for (const at of [SHMEM.MAP, SHMEM.UNMAP]) {
+    using tree = new TempTree();
+    tree.file("f", tagged(RANGE, 1));
+    await using daemon = await Daemon.start({ sharedDir: tree.root, args: WINDOW_ARGS });
+    using dax = DaxGuest.connect(daemon.socketPath);
+    const { nodeid } = dax.fuse.lookup(ROOT, "f");
+    dax.map(nodeid, 0, 0, RANGE);
+    dax.window.rules.before = ({ request }) => request !== at;
+    const body = setupBody({ fileOffset: PAGE });
+    dax.fuse.submit(OP.SETUPMAPPING, nodeid, body, { room: 0 });
+    assert.equal(dax.fuse.queue.tryTake(100), null);
+    daemon.signal("SIGTERM");
+    await daemon.exitCode();
+  }
+});
+
 // --- several queues --------------------------------------------------------------------------
 
 /** Posts SETUPMAPPINGs to both queues before it waits for any. */
@@ -799,6 +876,28 @@ daxTest(twoQueues, "DAX: two queues map over each other", ({ dax, tree }) => {
   }
   assert.equal(dax.remove([0, WINDOW]).error, 0);
   assert.deepEqual(dax.window.record(), []);
+}, { requestQueues: 2 });
+
+daxTest(twoQueues, "DAX: DESTROY and INIT on one queue while another maps", ({ dax, tree }) => {
+  const nodeid = taggedFile({ dax, tree }, "f", 4 * RANGE);
+  const [one, other] = dax.guest.clients as [FuseClient, FuseClient];
+  for (let round = 0; round < 10; round += 1) {
+    const pending = Array.from(
+      { length: 8 },
+      (_, index) =>
+        other.add(OP.SETUPMAPPING, nodeid, setupBody({ offset: index * RANGE, length: PAGE }), {
+          room: 0,
+        }),
+    );
+    other.queue.publish();
+    one.ok(OP.DESTROY, 0n);
+    for (const request of pending) other.wait(request);
+    one.init(DAX_INIT);
+    assert.deepEqual(dax.window.record(), []);
+    assert.deepEqual(dax.window.refusals, []);
+    assert.equal(dax.fuse.lookup(ROOT, "f").nodeid, nodeid);
+    dax.map(nodeid, 0, 0, RANGE);
+  }
 }, { requestQueues: 2 });
 
 // --- which files -----------------------------------------------------------------------------
@@ -877,6 +976,20 @@ daxTest(always, "DAX: always demotes nothing", ({ dax, tree }) => {
   const nodeid = taggedFile({ dax, tree }, "f", 8 * RANGE);
   for (let i = 0; i < 400; i += 1) dax.map(nodeid, 0, ((i * 5) % 8) * RANGE, RANGE);
   assert.ok(isDax(dax.fuse, "f"));
+});
+
+daxTest(demoting, "DAX: a demotion is not that of a later file", ({ dax, tree }) => {
+  const nodeid = taggedFile({ dax, tree }, "f", 8 * RANGE);
+  for (let i = 0; i < 400; i += 1) dax.map(nodeid, 0, ((i * 5) % 8) * RANGE, RANGE);
+  assert.equal(isDax(dax.fuse, "f"), false);
+  assert.equal(dax.remove([0, WINDOW]).error, 0);
+  dax.guest.forget(nodeid, 3n);
+  // Some file systems give the inode number to the next file at once.
+  for (let i = 0; i < 20; i += 1) {
+    Deno.removeSync(tree.path("f"));
+    tree.file("f", tagged(8 * RANGE, i));
+    assert.ok(isDax(dax.fuse, "f"), `file ${i}`);
+  }
 });
 
 bareTest(automatic, "DAX: a daemon with a window ends as any other", async () => {
