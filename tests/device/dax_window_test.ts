@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { Daemon, isRustPeer } from "../support/daemon.ts";
 import { type FuseClient, type Pending, ROOT } from "../support/fuse_client.ts";
-import { INIT, O, OP } from "../support/fuse_wire.ts";
+import { INIT, O, OP, readEntry } from "../support/fuse_wire.ts";
 import { Guest, type GuestOptions, setUpRing } from "../support/guest.ts";
 import { GuestRegion } from "../support/guest_memory.ts";
 import { errno } from "../support/libc.ts";
-import { words } from "../support/little_endian.ts";
+import { name, words } from "../support/little_endian.ts";
 import { ignoreWithoutViews } from "../support/privilege.ts";
 import { type Scene, ServedTree } from "../support/served_tree.ts";
 import {
@@ -597,17 +597,52 @@ sessionEnds("DESTROY", ({ dax }) => {
 
 sessionEnds("a second INIT", ({ dax }) => void dax.fuse.init(DAX_INIT));
 
-sessionEnds("RESET_DEVICE and INIT", ({ dax: { guest, fuse } }) => {
-  const { frontend, queues } = guest;
-  frontend.set(REQUEST.RESET_DEVICE, new Uint8Array(0));
+/** A driver begins anew after a reset. */
+function restart({ frontend, queues }: Guest): void {
   frontend.set(REQUEST.SET_FEATURES, words(frontend.features));
   queues.forEach((queue, index) => {
     queue.startAt(0);
     setUpRing(frontend, index, queue);
   });
   queues.forEach((_, index) => frontend.enable(index, true));
+}
+
+sessionEnds("RESET_DEVICE and INIT", ({ dax: { guest, fuse } }) => {
+  guest.frontend.set(REQUEST.RESET_DEVICE, new Uint8Array(0));
+  restart(guest);
   fuse.init(DAX_INIT);
 });
+
+for (const [what, at] of Object.entries(SHMEM)) {
+  sessionEnds(`RESET_DEVICE inside of SHMEM_${what} and INIT`, ({ dax }) => {
+    const { guest, fuse, window } = dax;
+    const { nodeid } = fuse.lookup(ROOT, "f");
+    window.rules.before = ({ request }) => {
+      if (request !== at) return true;
+      window.rules.before = null;
+      guest.frontend.set(REQUEST.RESET_DEVICE, new Uint8Array(0));
+      return true;
+    };
+    const body = setupBody({ offset: PAGE, fileOffset: RANGE, length: PAGE });
+    const { error } = fuse.call(OP.SETUPMAPPING, nodeid, body, { room: 0 });
+    assert.ok(error < 0, "it was given up");
+    assert.equal(window.rules.before, null, "the device was reset meanwhile");
+    restart(guest);
+    fuse.init(DAX_INIT);
+  });
+}
+
+/** What a daemon has open. */
+function openPaths(daemon: Daemon): string[] {
+  const folder = `/proc/${daemon.pid}/fd`;
+  return [...Deno.readDirSync(folder)].map(({ name }) => {
+    try {
+      return Deno.readLinkSync(`${folder}/${name}`);
+    } catch {
+      return "closed meanwhile";
+    }
+  });
+}
 
 function descriptorCount(daemon: Daemon): number {
   return [...Deno.readDirSync(`/proc/${daemon.pid}/fd`)].length;
@@ -734,16 +769,13 @@ daxTest(always, "DAX: the queue of the request is stopped inside of SHMEM_MAP", 
     return true;
   };
   const pending = fuse.submit(OP.SETUPMAPPING, nodeid, setupBody({}), { room: 0 });
-  // The front end cannot be asked while it waits itself; when it has had its answer, it is.
-  const answered = fuse.poll(pending, 300);
-  assert.ok(stoppedAt >= 0, "the ring was stopped meanwhile");
-  assert.equal(stoppedAt, answered ? published : published - 1, "what is not answered comes again");
+  // The answer of the daemon to the front end cannot wait for the mapping, so the mapping does not happen. (Linux asks again after EAGAIN.)
+  assert.equal(fuse.wait(pending).error, -errno.EAGAIN);
+  assert.equal(stoppedAt, published, "the ring was stopped, and nothing is owed");
   frontend.set(REQUEST.SET_VRING_BASE, words(1, stoppedAt));
   frontend.set(REQUEST.SET_VRING_KICK, words(1n), [queue.kickFd]);
   frontend.set(REQUEST.SET_VRING_CALL, words(1n), [queue.callFd]);
   queue.kickAlways();
-  // Done, or not done and said so: never lost.
-  fuse.wait(pending);
   dax.map(nodeid, 0, 0, RANGE);
   assert.equal(dax.window.mapped.size, 1);
   assert.deepEqual(tagAt(dax, PAGE), [1, 1]);
@@ -899,6 +931,59 @@ daxTest(twoQueues, "DAX: DESTROY and INIT on one queue while another maps", ({ d
     dax.map(nodeid, 0, 0, RANGE);
   }
 }, { requestQueues: 2 });
+
+daxTest(
+  always,
+  "DAX: files are forgotten on hiprio while they are mapped",
+  ({ dax, tree, daemon }) => {
+    for (let i = 0; i < 8; i += 1) tree.file(`f${i}`, tagged(RANGE, i));
+    for (let round = 0; round < 40; round += 1) {
+      const nodes = Array.from({ length: 8 }, (_, i) => dax.fuse.lookup(ROOT, `f${i}`).nodeid);
+      const pending = nodes.map((nodeid, i) =>
+        dax.fuse.add(OP.SETUPMAPPING, nodeid, setupBody({ offset: (i * 3 % 8) * RANGE }), {
+          room: 0,
+        })
+      );
+      dax.fuse.queue.publish();
+      for (const nodeid of nodes) dax.guest.forget(nodeid);
+      for (const request of pending) {
+        const { error } = dax.fuse.wait(request);
+        assert.ok(error === 0 || error === -errno.ESTALE, `error ${error}`);
+      }
+      assert.deepEqual(dax.window.refusals, []);
+    }
+    assert.equal(dax.remove([0, WINDOW]).error, 0);
+    assert.deepEqual(dax.window.record(), []);
+    const left = openPaths(daemon).filter((path) => path.startsWith(`${tree.root}/`));
+    assert.deepEqual(left, [], "nothing keeps the files open");
+  },
+);
+
+bareTest(always, "DAX: descriptors are used up", async () => {
+  using tree = new TempTree();
+  for (let i = 0; i < 400; i += 1) tree.file(`f${i}`, tagged(PAGE, i));
+  const options = { sharedDir: tree.root, args: ["--dax", "always", ...WINDOW_ARGS] };
+  await using daemon = await Daemon.start({ ...options, descriptorLimit: 256 });
+  using dax = DaxGuest.connect(daemon.socketPath);
+  const mapped: bigint[] = [];
+  for (let i = 0; i < 400; i += 1) {
+    const { error, body } = dax.fuse.call(OP.LOOKUP, ROOT, name(`f${i}`), { room: 128 });
+    if (error < 0) {
+      assert.equal(error, -errno.EMFILE);
+      continue;
+    }
+    const { nodeid } = readEntry(body);
+    const before = dax.window.record();
+    const result = dax.setup(nodeid, { offset: i * PAGE, length: PAGE }).error;
+    if (result === 0) mapped.push(nodeid);
+    else assert.deepEqual([result, dax.window.record()], [-errno.EMFILE, before]);
+  }
+  assert.ok(mapped.length > 20 && mapped.length < 256, `${mapped.length} files`);
+  assert.equal(dax.remove([0, WINDOW]).error, 0);
+  assert.deepEqual(dax.window.record(), []);
+  for (const nodeid of mapped) dax.map(nodeid, 0, 0, PAGE);
+  assert.deepEqual(dax.window.refusals, []);
+});
 
 // --- which files -----------------------------------------------------------------------------
 
