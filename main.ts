@@ -6,6 +6,7 @@
  */
 
 import { dispatch } from "./src/cli/dispatch.ts";
+import { VIEW_WORKER_NAME } from "./src/dax/worker_url.ts";
 import { MOUNT_WORKER_NAME } from "./src/mount/worker_url.ts";
 
 if (import.meta.main) {
@@ -13,5 +14,6 @@ if (import.meta.main) {
 } else if ("WorkerGlobalScope" in globalThis) {
   // In the single executable this module is all there is: every Worker starts here, and goes by its name.
   if (globalThis.name === MOUNT_WORKER_NAME) await import("./src/mount/mount_worker.ts");
+  else if (globalThis.name === VIEW_WORKER_NAME) await import("./src/dax/view_worker.ts");
   else await import("./src/device/queue_worker.ts");
 }

@@ -150,7 +150,10 @@ Deno.test("compile.ts makes virtiofsd-ts, which says its version and serves", as
   assert.equal(stdout, `virtiofsd-ts ${version}\n`);
   assert.equal(code, 0);
   // The daemon, its Workers included, at work for the guest of the demo, from an empty directory.
-  const demo = await run(program, ["demo", "--guest", "program"], { cwd: tree.directory("empty") });
+  const demo = await run(program, ["demo", "--guest", "program", "--dax", "always"], {
+    cwd: tree.directory("empty"),
+  });
+  assert.match(demo.stdout, /DAX window: 256 ranges/);
   assert.match(demo.stdout, /All of it worked/);
   assert.equal(demo.code, 0, demo.stdout);
 });
