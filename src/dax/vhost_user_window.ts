@@ -44,6 +44,9 @@ const REMAPS = (HEADER + DAX_HEADER.REMAPS) >>> 3;
 const REFUSALS = (HEADER + DAX_HEADER.REFUSALS) >>> 3;
 const DEMOTIONS = (HEADER + DAX_HEADER.DEMOTIONS) >>> 3;
 
+/** A front end that needs us in the midst of a trial does so once or twice. */
+const DISTURBED_MAX = 16;
+
 /** How the window behaves. */
 export interface WindowOptions {
   /** Files that thrash the window are demoted (`--dax auto`). */
@@ -60,6 +63,8 @@ export class VhostUserWindow implements DaxWindow {
   readonly #i32: Int32Array;
   readonly #f64: Float64Array;
   readonly #trial: FrontendTrial;
+  /** How often the trial of this session's front end was put off. */
+  #disturbed = 0;
   readonly #descriptors: MappedFiles;
 
   constructor(
@@ -96,7 +101,10 @@ export class VhostUserWindow implements DaxWindow {
       const cleared = this.#clearAll();
       if (cleared !== 0) return cleared;
       const abilities = this.#trial.abilities(this.size, this.#descriptors.views, readOnly);
-      if (abilities === NOT_ANSWERED) return NOT_ANSWERED;
+      // A front end that is always busy is not asked for ever: then nothing is mapped.
+      if (abilities === NOT_ANSWERED && ++this.#disturbed < DISTURBED_MAX) return NOT_ANSWERED;
+      this.#disturbed = 0;
+      if (abilities === NOT_ANSWERED) return 0;
       this.#i32[ABILITIES] = abilities;
       this.#report(abilities, readOnly);
       return 0;
@@ -125,8 +133,10 @@ export class VhostUserWindow implements DaxWindow {
     // A front end that looks at sizes grows an empty file to the mapping's length: never without a view (QEMU: file_ram_alloc).
     if (!this.mapsWritable) return -EOPNOTSUPP;
     return this.#locked(() => {
+      const before = this.#f64[MAPS];
       const result = this.#map(request);
-      if (result === 0) this.#count(request);
+      // Not what is there already, as when a guest asks for a mapping once more to write through it.
+      if (result === 0 && this.#f64[MAPS] !== before) this.#count(request);
       return result;
     });
   }
@@ -201,7 +211,9 @@ export class VhostUserWindow implements DaxWindow {
     const table = this.#table;
     const end = offset + length;
     const canWrite = this.#inodes.flag(nodeid, DAX_INODE_WRITABLE);
-    if (writable && !canWrite) return -EACCES;
+    if (!canWrite && (writable || (!this.mapsReadOnly && this.#descriptors.views !== null))) {
+      return -EACCES;
+    }
     if (table.count >= this.#limit && table.first(offset, end) === 0) return -ENOMEM;
     const cut = this.#cutAll(offset, end);
     if (cut !== 0) return cut;

@@ -12,13 +12,14 @@
  * @module
  */
 
+import { MAPPABLE_END } from "../fuse/dax_window.ts";
 import { O_NOFOLLOW } from "../sys/architecture.ts";
 import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import { O_CLOEXEC, O_RDONLY, O_RDWR } from "../wire/linux.ts";
 
-/** The size that every view claims: 4 PiB. Nobody maps beyond it, and everybody can count so far. */
-export const VIEW_SIZE: number = 2 ** 52;
+/** The size that every view claims. Nobody maps beyond it, and everybody can count so far. */
+export const VIEW_SIZE: number = MAPPABLE_END;
 
 const NAME_SIZE_MAX = 16;
 

@@ -21,6 +21,9 @@ export interface MappableFiles {
   openToRead(nodeid: number): number;
 }
 
+/** No file is mapped beyond this: 4 PiB. */
+export const MAPPABLE_END: number = 2 ** 52;
+
 /** One piece of a file and where it goes. Offsets and lengths are multiples of the page size and inside the window. */
 export interface MappingRequest {
   readonly nodeid: number;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { MappingRequest } from "../fuse/dax_window.ts";
+import { MAPPABLE_END, type MappingRequest } from "../fuse/dax_window.ts";
 import type { Request } from "../fuse/request.ts";
 import {
   EACCES,
@@ -35,7 +35,6 @@ const PAGE_SIZE = 4096;
 const KNOWN_FLAGS = FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE;
 /** Linux names no handle but the inode alone: fh = -1. */
 const NO_HANDLE = 0xffffffff;
-const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
 
 /** What a file that cannot be opened as it must be, or that the front end refuses, comes to. */
 const UNMAPPABLE: ReadonlySet<Status> = new Set([-EACCES, -EIO, -ETXTBSY, -EPERM]);
@@ -54,7 +53,7 @@ export function setupmapping(share: Share, request: Request): Status {
   const writable = (flags & FUSE_SETUPMAPPING_FLAG_WRITE) !== 0;
   if (!isInWindow(share, offset, length)) return -EINVAL;
   if (fileOffset % PAGE_SIZE !== 0) return -EINVAL;
-  if (fileOffset + length > OFFSET_MAX) return -EFBIG;
+  if (fileOffset + length > MAPPABLE_END) return -EFBIG;
   if (writable && share.config.readonly) return -EROFS;
   if (!share.inodes.acquire(nodeid)) return -ESTALE;
   const result = mapFile(share, request, { nodeid, fileOffset, length, offset, writable });

@@ -24,6 +24,7 @@ Deno.test("serveConfig() has the documented defaults", () => {
     requestQueueCount: 1,
     pollMicroseconds: 0,
     rlimitNofile: null,
+    window: { size: 512 * 1024 ** 2, protocolBit: 22 },
     passthrough: { sharedDir: "/srv", ...PASSTHROUGH_DEFAULTS },
   });
 });
@@ -34,7 +35,7 @@ Deno.test("serveConfig() takes every option of the file system", () => {
     ...["--allow-mmap", "--allow-direct-io", "--readonly", "--xattr", "--posix-acl=always"],
     ...["--security-label=auto", "--no-readdirplus", "--no-announce-submounts"],
     ...["--killpriv-v2", "--posix-lock", "--flock", "--inode-file-handles=mandatory"],
-    ...["--preserve-noatime"],
+    ...["--preserve-noatime", "--dax=always"],
   );
   assert.deepEqual(passthrough, {
     sharedDir: "/srv",
@@ -55,6 +56,7 @@ Deno.test("serveConfig() takes every option of the file system", () => {
     flockLocks: true,
     inodeFileHandles: "mandatory",
     preserveNoatime: true,
+    dax: "always",
   });
 });
 
@@ -62,6 +64,7 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
   const found = config(
     ...["--tag", "data", "--keep-listening", "--num-request-queues", "4", "--poll-us", "50"],
     ...["--rlimit-nofile=0", "--thread-pool-size=8", "--socket-group", "kvm", "-f"],
+    ...["--dax-window", "8G", "--dax-protocol-bit", "21"],
   );
   assert.deepEqual({ ...found, passthrough: null }, {
     endpoint: { kind: "path", path: "/run/s", group: "kvm" },
@@ -70,6 +73,7 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
     requestQueueCount: 4,
     pollMicroseconds: 50,
     rlimitNofile: 0,
+    window: { size: 8 * 1024 ** 3, protocolBit: 21 },
     passthrough: null,
   });
 });
@@ -124,6 +128,10 @@ const MISUSES: readonly (readonly string[])[] = [
   ["--shared-dir=/s", "--socket-path=/r", "--num-request-queues=0"],
   ["--shared-dir=/s", "--socket-path=/r", "--xattr=yes"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache"],
+  ["--shared-dir=/s", "--socket-path=/r", "--dax=sometimes"],
+  ["--shared-dir=/s", "--socket-path=/r", "--dax-window=48M"],
+  ["--shared-dir=/s", "--socket-path=/r", "--dax-window=1M"],
+  ["--shared-dir=/s", "--socket-path=/r", "--dax=never", "--dax-window=8M"],
   ["--shared-dir=/s", "--socket-path=/r", "surplus"],
 ];
 
@@ -135,6 +143,10 @@ for (const args of MISUSES) {
 
 Deno.test("serveConfig() takes a tag of 36 bytes", () => {
   assert.equal(config(`--tag=${"ä".repeat(18)}`).tag, "ä".repeat(18));
+});
+
+Deno.test("serveConfig() offers no window with --dax never", () => {
+  assert.equal(config("--dax", "never").window, null);
 });
 
 Deno.test("isolationWarnings() is silent where nothing is asked for", () => {

@@ -1,3 +1,4 @@
+import { IntervalNodes } from "../../src/intervals/interval_tree.ts";
 import { deepEqual, equal } from "node:assert/strict";
 import { Counters } from "../../src/state/counters.ts";
 import * as layout from "../../src/state/layout.ts";
@@ -29,6 +30,23 @@ Deno.test("tables follow each other without touching", () => {
     ["hash", layout.INODE_HASH_OFFSET, layout.INODE_COUNT_MAX * 4],
     ["inodes", layout.INODE_TABLE_OFFSET, layout.INODE_COUNT_MAX * layout.INODE_SLOT.SIZE],
     ["counters", layout.COUNTERS_OFFSET, layout.QUEUE_COUNT_MAX * layout.COUNTERS_QUEUE_SIZE],
+    [
+      "mapping nodes",
+      layout.MAPPING_NODES_OFFSET,
+      IntervalNodes.byteSize(layout.MAPPING_COUNT_MAX),
+    ],
+    [
+      "mappings",
+      layout.MAPPING_TABLE_OFFSET,
+      (layout.MAPPING_COUNT_MAX + 1) * layout.MAPPING_SLOT.SIZE,
+    ],
+    ["demotions", layout.DEMOTION_TABLE_OFFSET, layout.DEMOTION_COUNT * layout.DEMOTION.SIZE],
+    ["dax inodes", layout.DAX_INODE_TABLE_OFFSET, layout.INODE_COUNT_MAX * layout.DAX_INODE.SIZE],
+    [
+      "data regions",
+      layout.DATA_REGION_OFFSET,
+      layout.DATA_REGION_COUNT_MAX * layout.DATA_REGION.SIZE,
+    ],
   ];
   let end = 0;
   for (const [what, offset, size] of areas) {
@@ -48,6 +66,11 @@ Deno.test("fields of a slot, and of the header, do not overlap", () => {
       layout.HANDLE_SLOT,
       layout.LOCK_SLOT,
       layout.STATE_HEADER,
+      layout.DAX_HEADER,
+      layout.MAPPING_SLOT,
+      layout.DAX_INODE,
+      layout.DEMOTION,
+      layout.DATA_REGION,
     ]
   ) {
     const list = Object.entries(offsets).filter(([key]) => key !== "SIZE").map(([, offset]) =>
