@@ -7,9 +7,9 @@ import assert from "node:assert/strict";
 import { ServedTree } from "../support/served_tree.ts";
 import { ROOT } from "../support/fuse_client.ts";
 import { OP } from "../support/fuse_wire.ts";
-import { mask } from "../support/vhost_messages.ts";
 import { ATTR_DAX, DAX_INIT, DaxGuest, MAP_FLAG, setupBody } from "../support/shmem_frontend.ts";
-const PAGE = 4096, RANGE = 2 << 20, WINDOW = 16 << 20;
+const PAGE = 4096;
+const RANGE = 2 * 1024 * 1024;
 const A = ["--dax-window", "16M"];
 const readonly = new ServedTree(["--dax", "always", ...A, "--readonly"]);
 const always = new ServedTree(["--dax", "always", ...A]);
@@ -63,7 +63,7 @@ always.testWithoutGuest("DAX: a program that runs on the host", ({ daemon, tree 
     tree.file("f", new Uint8Array(RANGE));
     const f = dax.fuse.lookup(ROOT, "f").nodeid;
     dax.map(f, 0, 0, RANGE);
-    const { nodeid, attr } = dax.fuse.lookup(ROOT, "p");
+    const { nodeid } = dax.fuse.lookup(ROOT, "p");
     const before = dax.window.record();
     const w = dax.setup(nodeid, {}).error;
     assert.ok(w < 0);
@@ -79,9 +79,7 @@ always.testWithoutGuest("DAX: mapping while disturbed at every message", ({ daem
   tree.file("f", new Uint8Array(4 * RANGE));
   using dax = DaxGuest.connect(daemon.socketPath);
   const { nodeid } = dax.fuse.lookup(ROOT, "f");
-  let n = 0;
   dax.window.rules.before = () => {
-    n++;
     dax.guest.frontend.setMemTable(dax.guest.regions);
     return true;
   };
