@@ -82,6 +82,13 @@ const SYMBOLS = {
     nonblocking: true,
   },
 
+  // Being told of changes. The mask of fanotify_mark is a u64, of which 32 bits are in use.
+  fanotify_init: { parameters: ["u32", "u32"], result: "i32" },
+  fanotify_mark: { parameters: ["i32", "u32", "u32", "i32", "pointer"], result: "i32" },
+  inotify_init1: { parameters: ["i32"], result: "i32" },
+  inotify_add_watch: { parameters: ["i32", "pointer", "u32"], result: "i32" },
+  inotify_rm_watch: { parameters: ["i32", "i32"], result: "i32" },
+
   // Memory
   mmap: { parameters: ["pointer", "u64", "i32", "i32", "i32", "i64"], result: "pointer" },
   munmap: { parameters: ["pointer", "u64"], result: "i32" },

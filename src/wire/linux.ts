@@ -61,6 +61,7 @@ export const STATFS = {
   BAVAIL: 32,
   FILES: 40,
   FFREE: 48,
+  FSID: 56,
   NAMELEN: 64,
   FRSIZE: 72,
   FLAGS: 80,
@@ -170,6 +171,7 @@ export const EPOLL_CLOEXEC = O_CLOEXEC;
 export const EFD_CLOEXEC = O_CLOEXEC;
 export const EFD_NONBLOCK = O_NONBLOCK;
 export const POLLIN = 1;
+export const POLLPRI = 2;
 /** linux/poll.h: struct pollfd */
 export const POLLFD = { FD: 0, EVENTS: 4, REVENTS: 6, SIZE: 8 } as const;
 

@@ -9,7 +9,9 @@
 import { ARCHITECTURE } from "../../src/sys/architecture.ts";
 import * as architecture from "../../src/sys/architecture.ts";
 import * as errno from "../../src/sys/errno.ts";
+import * as fanotify from "../../src/wire/fanotify.ts";
 import * as fuse from "../../src/wire/fuse.ts";
+import * as inotify from "../../src/wire/inotify.ts";
 import * as linux from "../../src/wire/linux.ts";
 import * as virtioFs from "../../src/wire/virtio_fs.ts";
 import * as virtioRing from "../../src/wire/virtio_ring.ts";
@@ -67,6 +69,13 @@ const LINUX_STRUCTS: Readonly<Record<string, StructName>> = {
   POLLFD: { struct: "pollfd" },
   MSGHDR: { struct: "msghdr", prefix: "msg_" },
   CMSGHDR: { struct: "cmsghdr", prefix: "cmsg_", members: { DATA: "CMSG_LEN(0)" } },
+};
+
+const NOTIFY_STRUCTS: Readonly<Record<string, StructName>> = {
+  FANOTIFY_EVENT_METADATA: { struct: "fanotify_event_metadata" },
+  FANOTIFY_EVENT_INFO_HEADER: { struct: "fanotify_event_info_header" },
+  FANOTIFY_EVENT_INFO_FID: { struct: "fanotify_event_info_fid" },
+  INOTIFY_EVENT: { struct: "inotify_event" },
 };
 
 const VIRTIO_STRUCTS: Readonly<Record<string, StructName>> = {
@@ -195,6 +204,8 @@ export function headerFacts(): HeaderFact[] {
       (name) => ({ struct: `fuse_${name.toLowerCase()}` }),
     ),
     ...moduleFacts("linux", linux, LINUX_STRUCTS, unnamed),
+    ...moduleFacts("fanotify", fanotify, NOTIFY_STRUCTS, unnamed),
+    ...moduleFacts("inotify", inotify, NOTIFY_STRUCTS, unnamed),
     ...moduleFacts("virtio_ring", virtioRing, VIRTIO_STRUCTS, unnamed),
     ...moduleFacts("virtio_fs", virtioFs, VIRTIO_STRUCTS, unnamed),
     ...moduleFacts("errno", errno, {}, unnamed),
