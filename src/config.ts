@@ -8,7 +8,7 @@
  */
 
 /** `--cache`: how long a guest may trust what it was told. See `cache_policy.ts` for the numbers. */
-export type CacheMode = "never" | "metadata" | "auto" | "always";
+export type CacheMode = "never" | "metadata" | "auto" | "always" | "shared";
 
 /** `--inode-file-handles`: whether inodes are held by file handles instead of open descriptors. */
 export type InodeFileHandles = "never" | "prefer" | "mandatory";
@@ -57,6 +57,14 @@ export interface WindowConfig {
   readonly protocolBit: number;
 }
 
+/** `--cache shared`: the version table that all daemons of the host share. */
+export interface VersionTableConfig {
+  /** The table; its registry lies beside it. */
+  readonly path: string;
+  /** Slots of a table that is made: a power of two. One that is there keeps its own. */
+  readonly slotCount: number;
+}
+
 /** Where front ends connect. */
 export type Endpoint =
   | { readonly kind: "path"; readonly path: string; readonly group: string | null }
@@ -78,6 +86,8 @@ export interface ServeConfig {
   readonly rlimitNofile: number | null;
   /** `--dax-window`; null = none is offered. */
   readonly window: WindowConfig | null;
+  /** `--version-table`; null = no shared versions. */
+  readonly versions: VersionTableConfig | null;
   readonly passthrough: PassthroughConfig;
 }
 
@@ -107,3 +117,8 @@ export const PASSTHROUGH_DEFAULTS: Omit<PassthroughConfig, "sharedDir"> = {
 export const DAX_WINDOW_SIZE_DEFAULT: number = 512 * 1024 ** 2;
 /** What windows are made of: the ranges that guests map. */
 export const DAX_WINDOW_UNIT: number = 2 * 1024 ** 2;
+
+/** The default of `--version-table`. */
+export const VERSION_TABLE_DEFAULT: string = "/dev/shm/virtiofsd-ts-versions";
+/** The default of `--version-slots`: 31 MiB, table and registry. */
+export const VERSION_SLOTS_DEFAULT: number = 1 << 19;

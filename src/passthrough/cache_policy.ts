@@ -8,6 +8,9 @@
  * | metadata | a day               | not kept                                 | kept            | 1 s           |
  * | auto     | 1 s                 | kept while open; checked at each open    | read each time  | not kept      |
  * | always   | a day               | kept for ever                            | kept            | 1 s           |
+ * | shared   | as auto             | as auto                                  | as auto         | as auto       |
+ *
+ * Guests that share versions (`coherence/`) are told to trust everything for a day, as long as versions match.
  *
  * A missing name is trusted for a second at most, even in `always`, where the share is the guest's own: a
  * guest that polls for a file the host will make must see it. `--negative-timeout` overrides.
@@ -35,6 +38,8 @@ interface ModePolicy {
   readonly directoryFlags: number;
 }
 
+const AUTO: ModePolicy = { seconds: 1, negativeSeconds: 0, fileFlags: 0, directoryFlags: 0 };
+
 const MODES: Record<CacheMode, ModePolicy> = {
   never: { seconds: 0, negativeSeconds: 0, fileFlags: UNCACHED, directoryFlags: 0 },
   metadata: {
@@ -43,13 +48,14 @@ const MODES: Record<CacheMode, ModePolicy> = {
     fileFlags: UNCACHED,
     directoryFlags: KEEP_DIRECTORY,
   },
-  auto: { seconds: 1, negativeSeconds: 0, fileFlags: 0, directoryFlags: 0 },
+  auto: AUTO,
   always: {
     seconds: A_DAY,
     negativeSeconds: 1,
     fileFlags: FOPEN_KEEP_CACHE,
     directoryFlags: KEEP_DIRECTORY,
   },
+  shared: AUTO,
 };
 
 /** What goes into replies. Validities are whole seconds and nanoseconds. */
@@ -62,6 +68,12 @@ export interface CachePolicy {
   readonly fileFlags: number;
   readonly directoryFlags: number;
 }
+
+/** How long a guest may trust what has a version, while it matches: in seconds. */
+export const VERSIONED_SECONDS: number = A_DAY;
+/** FOPEN_* for guests that share versions. */
+export const VERSIONED_FILE_FLAGS: number = FOPEN_KEEP_CACHE;
+export const VERSIONED_DIRECTORY_FLAGS: number = KEEP_DIRECTORY;
 
 /** The policy of a configuration. */
 export function cachePolicy(config: PassthroughConfig): CachePolicy {

@@ -15,7 +15,7 @@ import { IntervalNodes } from "../intervals/interval_tree.ts";
 export const STATE_MAGIC_LO = 0x74726976;
 export const STATE_MAGIC_HI = 0x73747366;
 /** Increased whenever an offset below, or in one of the tables, changes its meaning. */
-export const STATE_LAYOUT_VERSION = 2;
+export const STATE_LAYOUT_VERSION = 3;
 /** The memfd's name, by which it is found in /proc/PID/fd. */
 export const STATE_MEMORY_NAME = "virtiofsd-ts-state";
 
@@ -67,6 +67,8 @@ export const STATE_HEADER = {
   SESSION: 128,
   /** The DAX window, see {@linkcode DAX_HEADER}. */
   DAX: 256,
+  /** The daemon's part in shared versions, see {@linkcode VERSIONS_HEADER}. */
+  VERSIONS: 512,
   /** Mutexes of directory positions; handle slots share them by number. */
   DIRECTORY_MUTEXES: 1024,
   SIZE: 4096,
@@ -118,6 +120,24 @@ export const DAX_ABLE_TO_MAP = 1;
 export const DAX_ABLE_TO_MAP_READ_ONLY = 2;
 /** A trial of what it can map may still be in the window. */
 export const DAX_TRIAL_LEFT = 4;
+
+/** Shared versions, from STATE_HEADER.VERSIONS on. */
+export const VERSIONS_HEADER = {
+  /** The daemon's number in the registry plus 1; 0 = no shared versions. */
+  OWNER: 0,
+  /** Held while dead daemons are swept up after. */
+  SWEEP_MUTEX: 4,
+  /** VERSION_REGION_*: the table in the front end. */
+  REGION: 8,
+  /** How often a guest that shares versions was told of an inode that has no slot. */
+  UNVERSIONED: 12,
+  SIZE: 64,
+} as const;
+/** VERSIONS_HEADER.REGION: not mapped; the front end has been asked to unmap it, or to map it, and has not answered; mapped. */
+export const VERSION_REGION_NONE = 0;
+export const VERSION_REGION_GOING = 1;
+export const VERSION_REGION_COMING = 2;
+export const VERSION_REGION_MAPPED = 3;
 
 /** One mapping: slot number = node of the interval tree over window offsets. */
 export const MAPPING_SLOT = {
@@ -262,4 +282,8 @@ export const DEMOTION_TABLE_OFFSET = MAPPING_TABLE_OFFSET +
   (MAPPING_COUNT_MAX + 1) * MAPPING_SLOT.SIZE;
 export const DAX_INODE_TABLE_OFFSET = DEMOTION_TABLE_OFFSET + DEMOTION_COUNT * DEMOTION.SIZE;
 export const DATA_REGION_OFFSET = DAX_INODE_TABLE_OFFSET + INODE_COUNT_MAX * DAX_INODE.SIZE;
-export const STATE_SIZE = DATA_REGION_OFFSET + DATA_REGION_COUNT_MAX * DATA_REGION.SIZE;
+/** How many inodes of this daemon use a slot of the version table: a u32 each, for the most slots that a table can have. */
+export const VERSION_REFERENCES_OFFSET = DATA_REGION_OFFSET +
+  DATA_REGION_COUNT_MAX * DATA_REGION.SIZE;
+export const VERSION_SLOT_COUNT_MAX = 1 << 24;
+export const STATE_SIZE = VERSION_REFERENCES_OFFSET + VERSION_SLOT_COUNT_MAX * 4;

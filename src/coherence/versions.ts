@@ -1,0 +1,138 @@
+/**
+ * A daemon's part in the shared versions: the files, its number among their owners, and what each of its threads needs.
+ *
+ * @module
+ */
+
+import type { VersionTableConfig } from "../config.ts";
+import { SetupError } from "../setup_error.ts";
+import { STATE_HEADER, VERSION_REFERENCES_OFFSET, VERSIONS_HEADER } from "../state/layout.ts";
+import { Mutex } from "../state/mutex.ts";
+import { NativeMemory } from "../sys/native_memory.ts";
+import { ChangeLog } from "./change_log.ts";
+import { holderWord, OwnerLocks } from "./owner_lock.ts";
+import { Owners } from "./owners.ts";
+import { Registry } from "./registry.ts";
+import { MAIN_THREAD, OWNER_COUNT_MAX, registrySize, tableSize } from "./registry_layout.ts";
+import { Sweeper } from "./sweeper.ts";
+import { VersionFiles } from "./version_files.ts";
+import { VersionSlots } from "./version_slots.ts";
+
+/** Where a thread of the daemon finds everything. Plain data, valid in this process only. */
+export interface VersionsPlace {
+  readonly tableAddress: number;
+  readonly registryAddress: number;
+  readonly slotCount: number;
+  /** The table, for reading, to be handed to a front end. */
+  readonly guestFd: number;
+  readonly registryFd: number;
+  readonly owner: number;
+}
+
+/** What one thread works with. */
+export class VersionsThread {
+  readonly slots: VersionSlots;
+  readonly registry: Registry;
+  readonly log: ChangeLog;
+  readonly sweeper: Sweeper;
+
+  /** `thread` is the queue's number, or MAIN_THREAD. */
+  constructor(place: VersionsPlace, state: NativeMemory, thread: number) {
+    const table = new NativeMemory(place.tableAddress, tableSize(place.slotCount));
+    const registry = new NativeMemory(place.registryAddress, registrySize(place.slotCount));
+    this.slots = new VersionSlots(table, place.slotCount);
+    this.sweeper = new Sweeper({
+      registry,
+      slots: this.slots,
+      owners: new Owners(registry, place.registryFd),
+      self: () => place.owner,
+      mutex: new Mutex(state, STATE_HEADER.VERSIONS + VERSIONS_HEADER.SWEEP_MUTEX),
+    });
+    this.registry = new Registry({
+      registry,
+      slots: this.slots,
+      locks: new OwnerLocks(
+        registry,
+        holderWord(place.owner, thread),
+        (holder) => this.sweeper.sweepIfDead(holder),
+      ),
+      owner: place.owner,
+      references: state.u32.subarray(
+        VERSION_REFERENCES_OFFSET / 4,
+        VERSION_REFERENCES_OFFSET / 4 + place.slotCount,
+      ),
+    });
+    this.log = new ChangeLog(registry, place.owner, thread);
+  }
+}
+
+/** The daemon's share, owned by its main thread. */
+export class SharedVersions {
+  readonly place: VersionsPlace;
+  readonly main: VersionsThread;
+  readonly #files: VersionFiles;
+
+  private constructor(files: VersionFiles, place: VersionsPlace, state: NativeMemory) {
+    this.#files = files;
+    this.place = place;
+    this.main = new VersionsThread(place, state, MAIN_THREAD);
+  }
+
+  /** Opens or makes the files and takes a number. Throws {@linkcode SetupError}. */
+  static open(config: VersionTableConfig, state: NativeMemory): SharedVersions {
+    const files = VersionFiles.open(config);
+    const registry = files.registry.memory;
+    const owners = new Owners(registry, files.registryFd.number);
+    let self = -1;
+    const sweeper = new Sweeper({
+      registry,
+      slots: new VersionSlots(files.table.memory, files.slotCount),
+      owners,
+      self: () => self,
+      mutex: new Mutex(state, STATE_HEADER.VERSIONS + VERSIONS_HEADER.SWEEP_MUTEX),
+    });
+    const owner = owners.claim((predecessor) => sweeper.sweep(predecessor));
+    if (owner < 0) {
+      files.close();
+      throw new SetupError(
+        `The version table ${config.path} is in use by ${OWNER_COUNT_MAX} daemons, the most there can be: give another with --version-table`,
+      );
+    }
+    self = owner;
+    state.u32[(STATE_HEADER.VERSIONS + VERSIONS_HEADER.OWNER) >>> 2] = owner + 1;
+    const place: VersionsPlace = {
+      tableAddress: files.table.address,
+      registryAddress: files.registry.address,
+      slotCount: files.slotCount,
+      guestFd: files.guestFd.number,
+      registryFd: files.registryFd.number,
+      owner,
+    };
+    return new SharedVersions(files, place, state);
+  }
+
+  /** Bytes of the table. */
+  get tableSize(): number {
+    return tableSize(this.place.slotCount);
+  }
+
+  /** Whether daemons that start now share this table. */
+  get isCurrent(): boolean {
+    return this.#files.isCurrent;
+  }
+
+  /** Takes back what dead daemons left. Returns how many there were. */
+  sweep(): number {
+    return this.main.sweeper.sweepAll();
+  }
+
+  /** Gives everything back. No thread of this daemon uses the table any more. */
+  close(): void {
+    const { owner, registryFd } = this.place;
+    const registry = this.#files.registry.memory;
+    const isClean = this.main.sweeper.sweep(owner);
+    // The lock goes with the descriptor at the latest; a number that is not clean is swept by others.
+    if (isClean) new Owners(registry, registryFd).unlock(owner);
+    this.#files.close();
+  }
+}
