@@ -428,6 +428,17 @@ export const FUSE2_REQUEST_TIMEOUT = 2 ** 10;
 
 /** fuse.h: fuse_backing_map, the argument of {@linkcode FUSE_DEV_IOC_BACKING_OPEN} */
 export const BACKING_MAP = { FD: 0, FLAGS: 4, PADDING: 8, SIZE: 16 } as const;
+/** ioctl of /dev/fuse: makes a second descriptor of the same connection, whose requests are its own. */
+export const FUSE_DEV_IOC_CLONE = 0x8004e500;
 /** ioctls of /dev/fuse: lend the kernel a file that it reads, writes and maps in the place of one of ours. */
 export const FUSE_DEV_IOC_BACKING_OPEN = 0x4010e501;
 export const FUSE_DEV_IOC_BACKING_CLOSE = 0x4004e502;
+
+/** fuse.h: enum fuse_notify_code: messages to the kernel that answer nothing. They have unique 0, and the code where replies have the error. */
+export const FUSE_NOTIFY_INVAL_INODE = 2;
+export const FUSE_NOTIFY_INVAL_ENTRY = 3;
+/** fuse.h: fuse_notify_inval_inode_out; OFF below 0: attributes only; LEN 0: to the end */
+export const NOTIFY_INVAL_INODE_OUT = { INO: 0, OFF: 8, LEN: 16, SIZE: 24 } as const;
+/** fuse.h: fuse_notify_inval_entry_out; the name and a NUL follow */
+export const NOTIFY_INVAL_ENTRY_OUT = { PARENT: 0, NAMELEN: 8, FLAGS: 12, SIZE: 16 } as const;
+export const FUSE_EXPIRE_ONLY = 1 << 0;

@@ -188,6 +188,7 @@ export const MFD_CLOEXEC = 1;
 
 /** linux/sched.h */
 export const CLONE_FS = 0x200;
+export const CLONE_FILES = 0x400;
 
 /** linux/socket.h: struct msghdr and cmsghdr on 64-bit */
 export const MSGHDR = {
