@@ -46,6 +46,9 @@ export const AT_EACCESS = 0x200;
 export const DIRENT64 = { INO: 0, OFF: 8, RECLEN: 16, TYPE: 18, NAME: 19 } as const;
 /** The largest record: a name of 255 bytes, its NUL, padded. */
 export const DIRENT64_SIZE_MAX = 280;
+/** DIRENT64.TYPE: a directory, and what file systems say that do not keep types in directories */
+export const DT_UNKNOWN = 0;
+export const DT_DIR = 4;
 
 /** linux/uio.h: struct iovec */
 export const IOVEC = { BASE: 0, LEN: 8, SIZE: 16 } as const;
