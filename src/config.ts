@@ -63,6 +63,8 @@ export interface VersionTableConfig {
   readonly path: string;
   /** Slots of a table that is made: a power of two. One that is there keeps its own. */
   readonly slotCount: number;
+  /** `--watch-host`: changes made on the host itself count, too. */
+  readonly watchHost: boolean;
 }
 
 /** Where front ends connect. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { SLOT_COUNT_MAX, SLOT_COUNT_MIN } from "./coherence/registry_layout.ts";
 import {
   type CacheMode,
   DAX_WINDOW_SIZE_DEFAULT,
@@ -12,6 +13,8 @@ import {
   type DaxMode,
   type InodeFileHandles,
   PASSTHROUGH_DEFAULTS,
+  VERSION_SLOTS_DEFAULT,
+  VERSION_TABLE_DEFAULT,
 } from "./config.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
 import type { Log } from "./log.ts";
@@ -106,6 +109,16 @@ export interface PassthroughOptions {
   readonly dax?: DaxMode;
 }
 
+/** The version table that all daemons of a host share. */
+export interface VersionOptions {
+  /** Its file, in shared memory; a registry lies beside it. Default: `/dev/shm/virtiofsd-ts-versions`. */
+  readonly path?: string;
+  /** Slots of a table that is made: a power of two from 64 to 16,777,216. Default 524,288. */
+  readonly slotCount?: number;
+  /** Changes made on the host itself are seen by guests, too. Default false. */
+  readonly watchHost?: boolean;
+}
+
 /**
  * What to serve, and where. One of `socketPath` and `fd`, and one of `sharedDir` and `fileSystem`, have to be there.
  *
@@ -144,6 +157,8 @@ export interface ServeOptions {
   readonly sharedDir?: string;
   /** Bytes of the DAX window, for front ends that have shared-memory regions: a power of two from 2 MiB on. Default 512 MiB. */
   readonly daxWindow?: number;
+  /** With the cache mode "shared": the version table. */
+  readonly versions?: VersionOptions;
   /** How it is shown. */
   readonly passthrough?: PassthroughOptions;
   /** Open files to ask the kernel for, with `sharedDir`; 0 = leave the limit alone. Default: a million, if allowed. */
@@ -230,7 +245,8 @@ export async function serve(options: ServeOptions): Promise<void> {
     signal: options.signal ?? new AbortController().signal,
   };
   if (sharedDir === undefined) {
-    await serveDevice({ ...device, window: null, fileSystem: moduleSource(options) }, hooks);
+    const fileSystem = moduleSource(options);
+    await serveDevice({ ...device, window: null, versions: null, fileSystem }, hooks);
     return;
   }
   const given = options.passthrough ?? {};
@@ -241,7 +257,13 @@ export async function serve(options: ServeOptions): Promise<void> {
   const window = passthrough.dax === "never"
     ? null
     : { size, protocolBit: VHOST_USER_PROTOCOL_F.SHMEM };
-  await serveDirectory({ ...device, rlimitNofile, window, passthrough }, hooks);
+  const { path, slotCount, watchHost } = options.versions ?? {};
+  const versions = passthrough.cache !== "shared" ? null : {
+    path: path ?? VERSION_TABLE_DEFAULT,
+    slotCount: slotCount ?? VERSION_SLOTS_DEFAULT,
+    watchHost: watchHost ?? false,
+  };
+  await serveDirectory({ ...device, rlimitNofile, window, versions, passthrough }, hooks);
 }
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -281,6 +303,11 @@ function check(options: ServeOptions): void {
   checkWhole("daxWindow", options.daxWindow, DAX_WINDOW_UNIT, Number.MAX_SAFE_INTEGER);
   if (!Number.isInteger(Math.log2(options.daxWindow ?? DAX_WINDOW_SIZE_DEFAULT))) {
     throw new RangeError(`daxWindow is ${options.daxWindow}: a power of two is expected`);
+  }
+  const { slotCount } = options.versions ?? {};
+  checkWhole("versions.slotCount", slotCount, SLOT_COUNT_MIN, SLOT_COUNT_MAX);
+  if (slotCount !== undefined && !Number.isInteger(Math.log2(slotCount))) {
+    throw new RangeError(`versions.slotCount is ${slotCount}: a power of two is expected`);
   }
   checkWhole("rlimitNofile", options.rlimitNofile, 0, Number.MAX_SAFE_INTEGER);
 }

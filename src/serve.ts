@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Endpoint, ServeConfig, WindowConfig } from "./config.ts";
+import type { Endpoint, ServeConfig, VersionTableConfig, WindowConfig } from "./config.ts";
 import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
 import type { Log } from "./log.ts";
@@ -34,6 +34,7 @@ export interface DeviceConfig {
   readonly pollMicroseconds: number;
   readonly fileSystem: FileSystemSource;
   readonly window: WindowConfig | null;
+  readonly versions: VersionTableConfig | null;
 }
 
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
@@ -113,6 +114,7 @@ async function startDevice(
       trace: hooks.trace ?? false,
       fileSystem: config.fileSystem,
       window: config.window,
+      versions: config.versions,
       log: (level, message) => log[level](message),
       failed,
     });

@@ -34,7 +34,10 @@ function fill(key: InodeKey, i: number): void {
   key.handleSize = 8;
 }
 
-const table = new InodeTable(StateMemory.create().memory, () => {});
+const table = new InodeTable(StateMemory.create().memory, {
+  releaseLocks() {},
+  releaseVersion() {},
+});
 const key = new InodeKey();
 const before = resident();
 let start = performance.now();

@@ -10,6 +10,9 @@ import {
   type Endpoint,
   PASSTHROUGH_DEFAULTS,
   type ServeConfig,
+  VERSION_SLOTS_DEFAULT,
+  VERSION_TABLE_DEFAULT,
+  type VersionTableConfig,
   type WindowConfig,
 } from "../config.ts";
 import { SetupError } from "../setup_error.ts";
@@ -33,6 +36,7 @@ export function serveConfig(options: ServeOptions): ServeConfig {
     pollMicroseconds: options.pollMicroseconds ?? 0,
     rlimitNofile: options.rlimitNofile ?? null,
     window: windowOf(options),
+    versions: versionsOf(options),
     passthrough: {
       sharedDir: options.sharedDir,
       cache: options.cache ?? PASSTHROUGH_DEFAULTS.cache,
@@ -110,6 +114,26 @@ function windowOf(options: ServeOptions): WindowConfig | null {
   return {
     size: options.daxWindow ?? DAX_WINDOW_SIZE_DEFAULT,
     protocolBit: Number(options.daxProtocolBit ?? VHOST_USER_PROTOCOL_F.SHMEM),
+  };
+}
+
+function versionsOf(options: ServeOptions): VersionTableConfig | null {
+  if (options.cache !== "shared") {
+    const asked = options.versionTable !== undefined
+      ? "--version-table"
+      : options.versionSlots !== undefined
+      ? "--version-slots"
+      : options.watchHost
+      ? "--watch-host"
+      : null;
+    if (asked !== null) throw misused(`${asked} needs --cache shared`);
+    return null;
+  }
+  if (options.versionTable === "") throw misused("--version-table is empty: which file?");
+  return {
+    path: options.versionTable ?? VERSION_TABLE_DEFAULT,
+    slotCount: options.versionSlots ?? VERSION_SLOTS_DEFAULT,
+    watchHost: options.watchHost,
   };
 }
 

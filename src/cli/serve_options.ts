@@ -17,8 +17,8 @@ import {
   transform,
   type ValueParser,
 } from "@optique/core/valueparser";
-import { DAX_WINDOW_SIZE_DEFAULT, DAX_WINDOW_UNIT } from "../config.ts";
 import { LOG_LEVELS } from "../log.ts";
+import { powerOfTwo, windowSize } from "./power_values.ts";
 import { anyOf, type CommandText, lastOf, parseCommand } from "./parse.ts";
 
 /** virtio-fs: struct virtio_fs_config has 36 bytes for the tag. */
@@ -27,9 +27,6 @@ const TAG_BYTES_MAX = 36;
 const REQUEST_QUEUES_MAX = 64;
 /** A second of watching an idle queue is more than enough. */
 const POLL_MICROSECONDS_MAX = 1_000_000;
-
-/** Guests can address no more. */
-const WINDOW_SIZE_MAX = 16 * 1024 ** 4;
 
 /** Words that were spelled differently once. */
 function withAlias<T extends string>(
@@ -111,10 +108,15 @@ const caching = group(
     cache: lastOf(
       option(
         "--cache",
-        withAlias(["never", "metadata", "auto", "always"] as const, "none", "never", "MODE"),
+        withAlias(
+          ["never", "metadata", "auto", "always", "shared"] as const,
+          "none",
+          "never",
+          "MODE",
+        ),
         {
           description:
-            message`How long guests may trust what they were told: never (or none), metadata, auto (the default: a second), always (a day).`,
+            message`How long guests may trust what they were told: never (or none), metadata, auto (the default: a second), always (a day), shared (until it changes, for guests that read the version table; auto for others).`,
         },
       ),
     ),
@@ -211,31 +213,23 @@ const resources = group(
   }),
 );
 
-/** "512M": a number of bytes, or of KiB, MiB, GiB, TiB by their letters. */
-function windowSize(): ValueParser<"sync", number> {
-  return {
-    mode: "sync",
-    metavar: "SIZE",
-    placeholder: DAX_WINDOW_SIZE_DEFAULT,
-    parse(input) {
-      const [, digits, unit] = /^(\d+)([KMGT]?)(?:iB|B)?$/i.exec(input) ?? [];
-      const power = "KMGT".indexOf((unit ?? "").toUpperCase());
-      const size = Number(digits) * (unit === "" ? 1 : 1024 ** (power + 1));
-      // A PCI device's memory is as long as a power of two, and front ends take ours as it is (QEMU asserts).
-      const isPower = Number.isInteger(Math.log2(size));
-      if (size >= DAX_WINDOW_UNIT && isPower && size <= WINDOW_SIZE_MAX) {
-        return { success: true, value: size };
-      }
-      return {
-        success: false,
-        error: message`A window's size is a power of two from 2M to 16T, as 512M or 8G, not ${
-          text(input)
-        }.`,
-      };
-    },
-    format: (value) => String(value),
-  };
-}
+const shared = group(
+  "Shared versions (--cache shared)",
+  object({
+    versionTable: lastOf(option("--version-table", string({ metavar: "PATH" }), {
+      description:
+        message`The table that all daemons of this host share, in shared memory (default /dev/shm/virtiofsd-ts-versions); PATH.registry lies beside it. The first daemon makes them.`,
+    })),
+    versionSlots: lastOf(option("--version-slots", powerOfTwo(64, 2 ** 24), {
+      description:
+        message`Slots of a table that is made, a power of two (default 524288): twice the inodes that guests know at a time. 61 bytes each.`,
+    })),
+    watchHost: anyOf(flag("--watch-host", {
+      description:
+        message`Guests see changes that are made on the host itself, too, some milliseconds later.`,
+    })),
+  }),
+);
 
 const dax = group(
   "DAX window",
@@ -344,6 +338,7 @@ const parser = merge(
   caching,
   features,
   dax,
+  shared,
   resources,
   logging,
   isolation,

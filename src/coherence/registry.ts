@@ -9,7 +9,7 @@
 
 import type { NativeMemory } from "../sys/native_memory.ts";
 import { VERSION_SLOT_FIRST } from "../wire/shared_versions.ts";
-import { OwnerLocks } from "./owner_lock.ts";
+import type { OwnerLocks } from "./owner_lock.ts";
 import {
   BUCKET,
   BUCKET_SLOTS,

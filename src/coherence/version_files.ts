@@ -75,7 +75,7 @@ export class VersionFiles {
   }
 
   /** Opens the files, making them if there are none. Throws {@linkcode SetupError} for what the operator has to mend. */
-  static open({ path, slotCount }: VersionTableConfig): VersionFiles {
+  static open({ path, slotCount }: Omit<VersionTableConfig, "watchHost">): VersionFiles {
     const registry = lockRegistry(registryPath(path));
     try {
       const made = isMade(registry, registryPath(path))

@@ -9,11 +9,18 @@ import { SetupError } from "../setup_error.ts";
 import { STATE_HEADER, VERSION_REFERENCES_OFFSET, VERSIONS_HEADER } from "../state/layout.ts";
 import { Mutex } from "../state/mutex.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
+import { VERSION_SLOT_FIRST } from "../wire/shared_versions.ts";
 import { ChangeLog } from "./change_log.ts";
 import { holderWord, OwnerLocks } from "./owner_lock.ts";
 import { Owners } from "./owners.ts";
 import { Registry } from "./registry.ts";
-import { MAIN_THREAD, OWNER_COUNT_MAX, registrySize, tableSize } from "./registry_layout.ts";
+import {
+  MAIN_THREAD,
+  OWNER_COUNT_MAX,
+  OWNER_FREE,
+  registrySize,
+  tableSize,
+} from "./registry_layout.ts";
 import { Sweeper } from "./sweeper.ts";
 import { VersionFiles } from "./version_files.ts";
 import { VersionSlots } from "./version_slots.ts";
@@ -71,10 +78,12 @@ export class SharedVersions {
   readonly place: VersionsPlace;
   readonly main: VersionsThread;
   readonly #files: VersionFiles;
+  readonly #owners: Owners;
 
   private constructor(files: VersionFiles, place: VersionsPlace, state: NativeMemory) {
     this.#files = files;
     this.place = place;
+    this.#owners = new Owners(files.registry.memory, place.registryFd);
     this.main = new VersionsThread(place, state, MAIN_THREAD);
   }
 
@@ -121,6 +130,27 @@ export class SharedVersions {
     return this.#files.isCurrent;
   }
 
+  /** The processes that use the registry. */
+  daemons(): ReadonlySet<number> {
+    const pids = new Set<number>();
+    for (let owner = 0; owner < OWNER_COUNT_MAX; owner++) {
+      if (this.#owners.state(owner) !== OWNER_FREE) pids.add(this.#owners.pid(owner));
+    }
+    return pids;
+  }
+
+  /** An inode has been changed by somebody else. */
+  changed(devLo: number, devHi: number, inoLo: number, inoHi: number): void {
+    const slot = this.main.registry.find(devLo, devHi, inoLo, inoHi);
+    if (slot !== 0) this.main.slots.count1(slot);
+  }
+
+  /** Somebody else has changed nobody knows what. */
+  allChanged(): void {
+    const { slots } = this.main;
+    for (let slot = VERSION_SLOT_FIRST; slot < slots.count; slot++) slots.count1(slot);
+  }
+
   /** Takes back what dead daemons left. Returns how many there were. */
   sweep(): number {
     return this.main.sweeper.sweepAll();
@@ -128,11 +158,10 @@ export class SharedVersions {
 
   /** Gives everything back. No thread of this daemon uses the table any more. */
   close(): void {
-    const { owner, registryFd } = this.place;
-    const registry = this.#files.registry.memory;
+    const { owner } = this.place;
     const isClean = this.main.sweeper.sweep(owner);
     // The lock goes with the descriptor at the latest; a number that is not clean is swept by others.
-    if (isClean) new Owners(registry, registryFd).unlock(owner);
+    if (isClean) this.#owners.unlock(owner);
     this.#files.close();
   }
 }

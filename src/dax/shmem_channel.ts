@@ -24,6 +24,7 @@ import {
   SOL_SOCKET,
 } from "../wire/linux.ts";
 import {
+  DAX_REGION_ID,
   HEADER,
   SHMEM_MAP_MESSAGE,
   U64,
@@ -37,8 +38,6 @@ import {
 /** The answer has not come, and the front end may need us first. Not an errno, and none of the DAX_ABLE_TO_* bits. */
 export const NOT_ANSWERED: number = 1 << 16;
 
-/** virtio 1.3, 5.11.4: shared-memory region 0 is the DAX window. */
-const DAX_REGION = 0;
 /** How often who waits looks whether the main thread needs the queue. */
 const LOOK_MS = 5;
 
@@ -57,10 +56,13 @@ const COMMANDS = (STATE_HEADER.DAX + DAX_HEADER.COMMANDS) >>> 2;
 /** The channel, used by one thread that holds the mapping table's mutex. */
 export class ShmemChannel {
   readonly #i32: Int32Array;
+  readonly #region: number;
   readonly #memory = NativeMemory.allocate(MEMORY_SIZE);
 
-  constructor(state: NativeMemory) {
+  /** `region`: whose mappings it asks for. */
+  constructor(state: NativeMemory, region = DAX_REGION_ID) {
     this.#i32 = state.i32;
+    this.#region = region;
   }
 
   /** Whether there is a front end with a window. */
@@ -121,7 +123,7 @@ export class ShmemChannel {
     view.setUint32(MESSAGE + HEADER.REQUEST, request, true);
     view.setUint32(MESSAGE + HEADER.FLAGS, VHOST_USER_VERSION | VHOST_USER_NEED_REPLY_MASK, true);
     view.setUint32(MESSAGE + HEADER.PAYLOAD_SIZE, SHMEM_MAP_MESSAGE.SIZE, true);
-    memory.setU64(payload + SHMEM_MAP_MESSAGE.SHMID, DAX_REGION);
+    memory.setU64(payload + SHMEM_MAP_MESSAGE.SHMID, this.#region);
     memory.setU64(payload + SHMEM_MAP_MESSAGE.FD_OFFSET, fileOffset);
     memory.setU64(payload + SHMEM_MAP_MESSAGE.SHM_OFFSET, offset);
     memory.setU64(payload + SHMEM_MAP_MESSAGE.LEN, length);

@@ -29,7 +29,7 @@ import {
 import { MappingTable } from "../state/mapping_table.ts";
 import { EACCES, EAGAIN, ENOMEM, EOPNOTSUPP, type Status } from "../sys/errno.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
-import { FrontendTrial, TRIAL } from "./frontend_trial.ts";
+import { FrontendTrial } from "./frontend_trial.ts";
 import { MappedFiles } from "./mapped_files.ts";
 import { NOT_ANSWERED, ShmemChannel } from "./shmem_channel.ts";
 import { countMapping } from "./thrashing.ts";
@@ -43,6 +43,9 @@ const UNMAPS = (HEADER + DAX_HEADER.UNMAPS) >>> 3;
 const REMAPS = (HEADER + DAX_HEADER.REMAPS) >>> 3;
 const REFUSALS = (HEADER + DAX_HEADER.REFUSALS) >>> 3;
 const DEMOTIONS = (HEADER + DAX_HEADER.DEMOTIONS) >>> 3;
+
+/** `MappingTable.inFlight` while an answer about the version table is outstanding: see `version_region.ts`. */
+export const VERSIONS = -2;
 
 /** A front end that needs us in the midst of a trial does so once or twice. */
 const DISTURBED_MAX = 16;
@@ -155,6 +158,14 @@ export class VhostUserWindow implements DaxWindow {
     this.#locked(() => this.#clearAll());
   }
 
+  /** Uses the channel for something else, with no answer to a request of the window's outstanding. */
+  exclusively(act: () => Status): Status | typeof PENDING {
+    return this.#locked(() => {
+      const settled = this.#table.inFlight === VERSIONS ? 0 : this.#settle();
+      return settled === NOT_ANSWERED ? settled : act();
+    });
+  }
+
   disconnect(): void {
     if (this.#channel.open) return;
     const table = this.#table;
@@ -252,7 +263,7 @@ export class VhostUserWindow implements DaxWindow {
     const answer = this.#channel.answer();
     if (answer === NOT_ANSWERED) return answer;
     table.inFlight = 0;
-    if (slot === TRIAL) return answer;
+    if (slot < 0) return answer;
     if (table.state(slot) === MAPPING_GOING) {
       // If the front end refuses, it does not have it (a reset drops all): either way it is gone.
       this.#f64[UNMAPS]!++;

@@ -6,6 +6,9 @@
  * @module
  */
 
+import { tableSize } from "../coherence/registry_layout.ts";
+import { VersionsThread } from "../coherence/versions.ts";
+import { VhostUserVersionRegion } from "../dax/version_region.ts";
 import { VhostUserWindow } from "../dax/vhost_user_window.ts";
 import type { FileSystem } from "../fuse/file_system.ts";
 import { FuseServer } from "../fuse/server.ts";
@@ -16,9 +19,10 @@ import { DataRegions } from "../state/data_regions.ts";
 import { STATE_HEADER } from "../state/layout.ts";
 import { stateMemoryAt } from "../state/state_memory.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
+import { FIRST_REQUEST_QUEUE } from "../wire/virtio_fs.ts";
 import { ControlReceiver } from "./control.ts";
 import { QueueLoop } from "./queue_loop.ts";
-import type { FileSystemSource, WorkerMessage, WorkerStart } from "./worker_messages.ts";
+import type { WorkerMessage, WorkerStart } from "./worker_messages.ts";
 import { QUEUE_WORKER_NAME } from "./worker_url.ts";
 
 interface WorkerScope {
@@ -29,19 +33,24 @@ interface WorkerScope {
 }
 
 async function makeFileSystem(
-  source: FileSystemSource,
+  { fileSystem: source, queueIndices, versions }: WorkerStart,
   state: NativeMemory,
   warn: (message: string) => void,
 ): Promise<FileSystem> {
   if (source.kind === "passthrough") {
     const { config } = source;
-    const options = { demotes: config.dax === "auto", warn };
-    return new PassthroughFs(
-      config,
-      state,
+    const queue = queueIndices.at(-1)! - FIRST_REQUEST_QUEUE;
+    return new PassthroughFs(config, state, {
       warn,
-      (inodes, files) => new VhostUserWindow(state, inodes, files, options),
-    );
+      versions: versions === null ? null : new VersionsThread(versions, state, queue),
+      makeRegions: (inodes, files) => {
+        const options = { demotes: config.dax === "auto", warn };
+        const window = new VhostUserWindow(state, inodes, files, options);
+        if (versions === null) return { window, versions: null };
+        const file = { fd: versions.guestFd, size: tableSize(versions.slotCount) };
+        return { window, versions: new VhostUserVersionRegion(state, window, file, warn) };
+      },
+    });
   }
   const module = await import(source.url);
   return module.default(source.options);
@@ -54,7 +63,7 @@ async function start(scope: WorkerScope, options: WorkerStart): Promise<void> {
   try {
     const state = stateMemoryAt(options.stateAddress);
     const counters = new Counters(state, options.queueIndices.at(-1)!);
-    const fs = await makeFileSystem(options.fileSystem, state, warn);
+    const fs = await makeFileSystem(options, state, warn);
     const session = new Session(state.u32, STATE_HEADER.SESSION >>> 2);
     const server = new FuseServer(fs, session, {
       warn,

@@ -19,7 +19,11 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_VERSION_1,
 } from "../wire/virtio_ring.ts";
-import type { WindowConfig } from "../config.ts";
+import { DAX_REGION_ID, VHOST_USER_PROTOCOL_F } from "../wire/vhost_user.ts";
+import { VERSION_REGION_ID } from "../wire/shared_versions.ts";
+import { SharedVersions, type VersionsPlace } from "../coherence/versions.ts";
+import type { VersionTableConfig, WindowConfig } from "../config.ts";
+import { VersionsUpkeep } from "./versions_upkeep.ts";
 import { type Answer, type Command, ControlCaller } from "./control.ts";
 import { WindowOffer } from "./window_offer.ts";
 import type { FileSystemSource, WorkerMessage, WorkerStart } from "./worker_messages.ts";
@@ -34,11 +38,14 @@ export interface DeviceOptions {
   readonly fileSystem: FileSystemSource;
   /** The DAX window, or null. */
   readonly window: WindowConfig | null;
+  /** `--cache shared`: the version table, or null. */
+  readonly versions: VersionTableConfig | null;
   readonly log: (level: "debug" | "info" | "warn", message: string) => void;
   /** A Worker ended by itself: the device is of no use any more. */
   readonly failed: (reason: string) => void;
 }
 
+const CHANNEL = (STATE_HEADER.DAX + DAX_HEADER.CHANNEL) >>> 2;
 const COMMANDS = (STATE_HEADER.DAX + DAX_HEADER.COMMANDS) >>> 2;
 
 interface QueueThread {
@@ -56,8 +63,14 @@ export class VirtioFsDevice implements VhostUserDevice {
   readonly #threads: readonly QueueThread[];
   readonly #window: WindowOffer | null;
   readonly #dataRegions: DataRegions;
+  readonly #versions: VersionsUpkeep | null;
 
-  private constructor(options: DeviceOptions, state: StateMemory, threads: QueueThread[]) {
+  private constructor(
+    options: DeviceOptions,
+    state: StateMemory,
+    threads: QueueThread[],
+    versions: SharedVersions | null,
+  ) {
     this.queueCount = FIRST_REQUEST_QUEUE + options.requestQueueCount;
     this.config = options.tag === null
       ? null
@@ -68,22 +81,31 @@ export class VirtioFsDevice implements VhostUserDevice {
     this.#window = options.window === null
       ? null
       : new WindowOffer(state.memory, options.window, options.log);
+    this.#versions = versions === null ? null : new VersionsUpkeep(versions, options.log);
   }
 
   /** Starts the threads. Throws an Error with the reason if the file system cannot be made. */
   static async start(options: DeviceOptions): Promise<VirtioFsDevice> {
     const state = StateMemory.create();
     const threads: QueueThread[] = [];
+    let versions: SharedVersions | null = null;
     try {
+      if (options.versions !== null) versions = SharedVersions.open(options.versions, state.memory);
+      const place = versions?.place ?? null;
       // One after another: the first makes what the others find in the shared tables.
       for (let i = 0; i < options.requestQueueCount; i++) {
-        threads.push(await startThread(options, state.address, i));
+        threads.push(await startThread(options, place, state.address, i));
       }
     } catch (error) {
       for (const thread of threads) thread.worker.terminate();
+      // The files stay mapped: a Worker that is being terminated may still look.
       throw error;
     }
-    return new VirtioFsDevice(options, state, threads);
+    const device = new VirtioFsDevice(options, state, threads, versions);
+    if (options.versions?.watchHost && options.fileSystem.kind === "passthrough") {
+      await device.#versions!.watchHost(options.fileSystem.config.sharedDir);
+    }
+    return device;
   }
 
   async setMemory(regions: readonly RegionAddresses[]): Promise<void> {
@@ -115,11 +137,15 @@ export class VirtioFsDevice implements VhostUserDevice {
   }
 
   get shmemBit(): number | null {
-    return this.#window?.protocolBit ?? null;
+    if (this.#window !== null) return this.#window.protocolBit;
+    return this.#versions === null ? null : VHOST_USER_PROTOCOL_F.SHMEM;
   }
 
   async openShmem(mappingCountMax: number): Promise<readonly number[]> {
-    return this.#window === null ? [] : [await this.#window.open(mappingCountMax)];
+    const sizes: number[] = [];
+    if (this.#window !== null) sizes[DAX_REGION_ID] = await this.#window.open(mappingCountMax);
+    if (this.#versions !== null) sizes[VERSION_REGION_ID] = this.#versions.tableSize;
+    return Array.from(sizes, (size) => size ?? 0);
   }
 
   hasMapped(fd: number): boolean {
@@ -137,7 +163,7 @@ export class VirtioFsDevice implements VhostUserDevice {
   }
 
   setShmemChannel(fd: number): void {
-    this.#window?.setChannel(fd);
+    Atomics.store(this.#state.memory.i32, CHANNEL, fd + 1);
   }
 
   /** Ends the threads. The queues are stopped. */
@@ -148,6 +174,7 @@ export class VirtioFsDevice implements VhostUserDevice {
       thread.control.close();
     }
     await this.#window?.close();
+    await this.#versions?.close();
     this.#state.close();
   }
 
@@ -189,6 +216,7 @@ function deviceConfig(tag: string, requestQueueCount: number): Uint8Array {
 
 function startThread(
   options: DeviceOptions,
+  versions: VersionsPlace | null,
   stateAddress: number,
   index: number,
 ): Promise<QueueThread> {
@@ -206,6 +234,7 @@ function startThread(
     pollMicroseconds: options.pollMicroseconds,
     trace: options.trace,
     fileSystem: options.fileSystem,
+    versions,
   };
   return new Promise((resolve, reject) => {
     let ready = false;

@@ -12,7 +12,6 @@ import { ViewMount } from "../dax/view_mount.ts";
 import { DAX_HEADER, MAPPING_COUNT_MAX, STATE_HEADER } from "../state/layout.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 
-const CHANNEL = (STATE_HEADER.DAX + DAX_HEADER.CHANNEL) >>> 2;
 const VIEW_ROOT = (STATE_HEADER.DAX + DAX_HEADER.VIEW_ROOT) >>> 2;
 const MAPPING_LIMIT = (STATE_HEADER.DAX + DAX_HEADER.MAPPING_LIMIT) >>> 3;
 const WINDOW_SIZE = (STATE_HEADER.DAX + DAX_HEADER.WINDOW_SIZE) >>> 3;
@@ -65,11 +64,6 @@ export class WindowOffer {
   /** Whether a file is a padded view: then it is there because we had it mapped. */
   hasMapped(fd: number): boolean {
     return this.#views instanceof ViewMount && this.#views.contains(fd);
-  }
-
-  /** The socket to the front end, or -1. */
-  setChannel(fd: number): void {
-    Atomics.store(this.#i32, CHANNEL, fd + 1);
   }
 
   /** Ends what was set up. No thread maps anything any more. */

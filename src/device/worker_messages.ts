@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { VersionsPlace } from "../coherence/versions.ts";
 import type { PassthroughConfig } from "../config.ts";
 
 /** Which file system the Worker makes. */
@@ -24,6 +25,8 @@ export interface WorkerStart {
   /** Log a line per request and reply. */
   readonly trace: boolean;
   readonly fileSystem: FileSystemSource;
+  /** The daemon's part in shared versions, or null. */
+  readonly versions: VersionsPlace | null;
 }
 
 /** From a Worker. */

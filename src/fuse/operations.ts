@@ -35,12 +35,16 @@ export interface Operation {
   readonly secondIsComponent: boolean;
   /** Bytes of a successful reply's body, or -1 if they vary. */
   readonly outSize: number;
+  /** Names an inode: a version follows the body if that was agreed on (`wire/shared_versions.ts`). */
+  readonly names: boolean;
   /** Makes an inode, so that a security context may come with it. */
   readonly creates: boolean;
   readonly run: (fs: FileSystem, request: Request, reply: Reply) => Status;
 }
 
 const VARIES = -1;
+const ENTRY = wire.ENTRY_OUT.SIZE;
+const CREATED = wire.ENTRY_OUT.SIZE + wire.OPEN_OUT.SIZE;
 
 function row(
   name: string,
@@ -57,6 +61,7 @@ function row(
     nameRule: NameRule.Component,
     secondIsComponent: true,
     outSize,
+    names: outSize === ENTRY || outSize === CREATED,
     creates: false,
     run,
     ...other,
@@ -66,8 +71,6 @@ function row(
 /** Refused on purpose: the guest remembers ENOSYS and does without. */
 const refuse = (): Status => -ENOSYS;
 
-const ENTRY = wire.ENTRY_OUT.SIZE;
-const CREATED = wire.ENTRY_OUT.SIZE + wire.OPEN_OUT.SIZE;
 const { SETXATTR_IN } = wire;
 
 /** Rows for everything in the header but INIT, FORGET, BATCH_FORGET, INTERRUPT and DESTROY, which are the server's own. */

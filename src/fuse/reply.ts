@@ -180,6 +180,14 @@ export class Reply {
     this.setU32(offset + ENTRY_OUT.ATTR_VALID_NSEC, validNanoseconds);
   }
 
+  /** Validities of a fuse_entry_out that has been written, in seconds: of the name, and of the attributes. */
+  setEntryValidities(offset: number, nameSeconds: number, attributeSeconds: number): void {
+    this.setU64(offset + ENTRY_OUT.ENTRY_VALID, nameSeconds);
+    this.setU64(offset + ENTRY_OUT.ATTR_VALID, attributeSeconds);
+    this.setU32(offset + ENTRY_OUT.ENTRY_VALID_NSEC, 0);
+    this.setU32(offset + ENTRY_OUT.ATTR_VALID_NSEC, 0);
+  }
+
   /** fuse.h: fuse_attr_out up to its attributes. */
   setAttrValid(validSeconds: number, validNanoseconds: number): void {
     this.setU64(ATTR_OUT.ATTR_VALID, validSeconds);

@@ -20,6 +20,7 @@ import {
 import * as wire from "../wire/fuse.ts";
 import { IN_HEADER, INIT_IN, INIT_OUT, Opcode, OUT_HEADER } from "../wire/fuse.ts";
 import { PATH_MAX } from "../wire/linux.ts";
+import { ENTRYVER_OUT, FUSE2_SHARED_VERSIONS } from "../wire/shared_versions.ts";
 import type { RequestBuffers } from "./buffers.ts";
 import { type FileSystem, type Negotiation, PENDING } from "./file_system.ts";
 import { checkName, isDot, isDotDot } from "./names.ts";
@@ -165,10 +166,12 @@ export class FuseServer {
     if (!request.parse(inSize, operation.nameCount, labelled)) return -EINVAL;
     const named = this.#checkNames(operation);
     if (named < 0) return named;
-    if (operation.outSize > reply.sizeMax) return -EINVAL;
+    let { outSize } = operation;
+    if (operation.names && this.#session.has2(FUSE2_SHARED_VERSIONS)) outSize += ENTRYVER_OUT.SIZE;
+    if (outSize > reply.sizeMax) return -EINVAL;
     const result = operation.run(this.#fs, request, reply);
-    if (result === 0 && operation.outSize >= 0) {
-      reply.size = operation.outSize;
+    if (result === 0 && outSize >= 0) {
+      reply.size = outSize;
       reply.directSize = 0;
     }
     return result;

@@ -82,8 +82,14 @@ function copyHalves(reply: Reply, offset: number, source: DataView, from: number
 }
 
 function replyAttr(share: Share, reply: Reply, nodeid: number): void {
-  reply.setAttrValid(share.policy.validSeconds, share.policy.validNanoseconds);
+  setValid(share, reply, nodeid);
   writeAttr(share, reply, ATTR_OUT.ATTR, daxFlag(share, nodeid));
+}
+
+/** How long the guest may trust the attributes. */
+function setValid(share: Share, reply: Reply, nodeid: number): void {
+  if (share.sharesVersions) reply.setAttrValid(share.versions!.seconds(nodeid), 0);
+  else reply.setAttrValid(share.policy.validSeconds, share.policy.validNanoseconds);
 }
 
 /** statx of the inode, through its open file if the request names one. */
@@ -116,7 +122,7 @@ export function statx(share: Share, request: Request, reply: Reply): Status {
   const usesHandle = (request.u32(STATX_IN.GETATTR_FLAGS) & FUSE_GETATTR_FH) !== 0;
   const result = statNode(share, request, usesHandle, STATX_IN.FH);
   if (result < 0) return result;
-  reply.setAttrValid(share.policy.validSeconds, share.policy.validNanoseconds);
+  setValid(share, reply, request.nodeid);
   reply.zero(STATX_OUT.FLAGS, STATX_OUT.SIZE - STATX_OUT.FLAGS);
   // fuse.h: fuse_statx has statx's layout up to dev_minor.
   for (let i = 0; i < STATX.MNT_ID; i += 4) {

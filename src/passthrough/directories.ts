@@ -26,13 +26,20 @@ import {
 import { REPLY_SIZE_MAX } from "../fuse/reply.ts";
 import { DIRENT64, DIRENT64_SIZE_MAX, O_RDONLY, SEEK_SET } from "../wire/linux.ts";
 import { isDot, isDotDot } from "../fuse/names.ts";
-import { lookupEntry, lookupNewEntry } from "./names.ts";
+import { DIRENTPLUS_VERSIONED } from "../wire/shared_versions.ts";
+import { VERSIONED_DIRECTORY_FLAGS } from "./cache_policy.ts";
+import { lookupEntry, lookupNewEntry, writeVersion } from "./names.ts";
 import { ENTRIES_SIZE, SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
-/** Bytes that one entry can grow by: the shortest linux_dirent64 (24 bytes: 4 of name) becomes a dirent of 32, a direntplus of 160. */
-const GROWTH = 32 / 24;
-const GROWTH_PLUS = 160 / 24;
+/** The shortest linux_dirent64: 4 bytes of name. It becomes a dirent of 32, with an entry in front for READDIRPLUS: no other grows more. */
+const DIRENT64_SIZE_MIN = 24;
+const GROWTH = 32 / DIRENT64_SIZE_MIN;
+
+/** What READDIRPLUS has in front of each dirent: the entry, and its version where the guest wants it. */
+function entrySizeOf(share: Share): number {
+  return share.sharesVersions ? DIRENTPLUS_VERSIONED.DIRENT : DIRENTPLUS.DIRENT;
+}
 
 export function opendir(share: Share, request: Request, reply: Reply): Status {
   const { nodeid } = request;
@@ -45,7 +52,8 @@ export function opendir(share: Share, request: Request, reply: Reply): Status {
     libc.close(fd);
     return -EMFILE;
   }
-  reply.setOpen(0, slot, share.handles.generation(slot), share.policy.directoryFlags);
+  const flags = share.sharesVersions ? VERSIONED_DIRECTORY_FLAGS : share.policy.directoryFlags;
+  reply.setOpen(0, slot, share.handles.generation(slot), flags);
   reply.size = OPEN_OUT.SIZE;
   return 0;
 }
@@ -105,7 +113,8 @@ function fillReply(
   sizeMax: number,
   plus: boolean,
 ): Status {
-  const growth = plus ? GROWTH_PLUS : GROWTH;
+  const entrySize = plus ? entrySizeOf(share) : 0;
+  const growth = GROWTH + entrySize / DIRENT64_SIZE_MIN;
   const entries = share.scratch.memory.pointerAt(SCRATCH.ENTRIES);
   for (;;) {
     const room = sizeMax - reply.size;
@@ -118,14 +127,14 @@ function fillReply(
     const size = status(libc.getdents64(fd, entries, pieceSize));
     if (size < 0) return reply.size > 0 ? 0 : size;
     if (size === 0) return 0;
-    if (!emit(share, slot, fd, nodeid, reply, size, sizeMax, plus)) {
+    if (!emit(share, slot, fd, nodeid, reply, size, sizeMax, entrySize)) {
       return reply.size > 0 ? 0 : -EINVAL;
     }
   }
 }
 
 /**
- * Turns `size` bytes of linux_dirent64 in scratch into records of the reply. Returns false if the reply is full: then the
+ * Turns `size` bytes of linux_dirent64 in scratch into records of the reply, each with `entrySize` bytes in front. Returns false if the reply is full: then the
  * descriptor is moved back behind the last entry that fit.
  */
 function emit(
@@ -136,18 +145,17 @@ function emit(
   reply: Reply,
   size: number,
   sizeMax: number,
-  plus: boolean,
+  entrySize: number,
 ): boolean {
   const { memory } = share.scratch;
   const { view, u8 } = memory;
-  const overhead = plus ? DIRENTPLUS.NAME : DIRENT.NAME;
   let at: number = SCRATCH.ENTRIES;
   const end = at + size;
   while (at < end) {
     const name = at + DIRENT64.NAME;
     let nameSize = 0;
     while (u8[name + nameSize] !== 0) nameSize++;
-    const recordSize = (overhead + nameSize + 7) & ~7;
+    const recordSize = (entrySize + DIRENT.NAME + nameSize + 7) & ~7;
     if (reply.size + recordSize > sizeMax) {
       const { handles } = share;
       const lo = handles.cursorLo(slot);
@@ -156,13 +164,14 @@ function emit(
       seekTo(share, slot, fd, lo, hi);
       return false;
     }
-    if (plus) {
+    if (entrySize > 0) {
       // "." and ".." are not looked up, nor counted; an entry that cannot be looked up now (EMFILE, or gone
       // meanwhile) is still listed, without attributes.
       const found = isDots(u8, name, nameSize) ? -1 : lookupRecord(share, fd, nodeid, at, reply);
-      if (found < 0) reply.zero(reply.size, ENTRY_OUT.SIZE);
+      if (found < 0) reply.zero(reply.size, entrySize);
+      else writeVersion(share, reply, reply.size + ENTRY_OUT.SIZE);
     }
-    const dirent = reply.size + (plus ? DIRENTPLUS.DIRENT : 0);
+    const dirent = reply.size + entrySize;
     writeDirent(share, fd, nodeid, at, nameSize, reply, dirent, reply.size + recordSize);
     const cookieLo = view.getUint32(at + DIRENT64.OFF, true);
     const cookieHi = view.getUint32(at + DIRENT64.OFF + 4, true);

@@ -33,6 +33,7 @@ export function lookup(share: Share, request: Request, reply: Reply): Status {
     (isDotDot(u8, nameOffset, nameSize) && nodeid === FUSE_ROOT_ID)
   ) {
     // At the root ".." is the root: nothing above it exists for the guest.
+    share.loadVersion(nodeid);
     result = share.statFd(parentFd);
     if (result === 0 && !share.inodes.addLookup(nodeid)) result = -ESTALE;
     if (result === 0) writeEntry(share, reply, 0, nodeid, nodeid);
@@ -44,7 +45,9 @@ export function lookup(share: Share, request: Request, reply: Reply): Status {
     result = find(share, parentFd, nodeid, request.namePointer, reply, 0);
   }
   share.giveBack(nodeid, parentFd);
-  return result === -ENOENT ? negativeEntry(share, reply) : result;
+  if (result === -ENOENT) return negativeEntry(share, reply, nodeid);
+  if (result === 0) writeVersion(share, reply, ENTRY_OUT.SIZE);
+  return result;
 }
 
 /**
@@ -69,8 +72,30 @@ export function lookupEntry(
   const nodeid = share.inodes.find(share.key, 1);
   share.expectsNew = nodeid === 0;
   if (nodeid === 0) return lookupNewEntry(share, parentFd, parent, name, reply, offset);
+  if (share.sharesVersions && !statAfterVersion(share, parentFd, name, nodeid)) {
+    share.inodes.forget(nodeid, 1);
+    return lookupNewEntry(share, parentFd, parent, name, reply, offset);
+  }
   writeEntry(share, reply, offset, nodeid, parent);
   return 0;
+}
+
+/** Asks again once the version has been read. False if the name leads somewhere else by then. */
+function statAfterVersion(
+  share: Share,
+  parentFd: number,
+  name: Deno.PointerObject,
+  nodeid: number,
+): boolean {
+  share.loadVersion(nodeid);
+  const { inodes, key, scratch } = share;
+  const stated = status(
+    libc.statx(parentFd, name, AT_SYMLINK_NOFOLLOW, STATX_MASK, scratch.statx),
+  );
+  if (stated < 0) return false;
+  share.loadKey();
+  return key.inoLo === inodes.inoLo(nodeid) && key.inoHi === inodes.inoHi(nodeid) &&
+    key.devLo === inodes.devLo(nodeid) && key.devHi === inodes.devHi(nodeid);
 }
 
 /** The same for a name that is probably not known: opens it at once, which saves the first of three system calls. */
@@ -124,6 +149,12 @@ export function writeEntry(
     offset + ENTRY_OUT.ATTR,
     isSubmount(share, nodeid, parent) ? FUSE_ATTR_SUBMOUNT : daxFlag(share, nodeid),
   );
+  if (share.sharesVersions) share.versions!.writeValidities(reply, offset, parent);
+}
+
+/** The version that belongs to the entry written last, where the guest wants it. */
+export function writeVersion(share: Share, reply: Reply, offset: number): void {
+  if (share.sharesVersions) share.versions!.write(reply, offset);
 }
 
 /** A directory on another mount, or another device (a btrfs subvolume), than its parent: the guest mounts it by itself. */
@@ -143,6 +174,8 @@ function lookupParent(share: Share, reply: Reply, fd: number, nodeid: number): S
   const path = memory.pointerAt(memory.setCString(SCRATCH.PATH, ".."));
   const parentFd = status(libc.openat(fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
   if (parentFd < 0) return parentFd;
+  // Whose version would have to be read first is not known yet.
+  share.versions?.clear();
   let result = share.statFd(parentFd);
   if (result === 0) {
     share.loadKey();
@@ -157,7 +190,8 @@ function lookupParent(share: Share, reply: Reply, fd: number, nodeid: number): S
 }
 
 /** A name that does not exist: with a validity, the guest remembers that. */
-function negativeEntry(share: Share, reply: Reply): Status {
+function negativeEntry(share: Share, reply: Reply, parent: number): Status {
+  if (share.sharesVersions) return share.versions!.writeMissing(reply, parent) ? 0 : -ENOENT;
   const { negativeSeconds, negativeNanoseconds } = share.policy;
   if (negativeSeconds === 0 && negativeNanoseconds === 0) return -ENOENT;
   reply.zero(0, ENTRY_OUT.SIZE);

@@ -9,6 +9,7 @@ import type { Request } from "../fuse/request.ts";
 import { EINVAL, EROFS, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
+  ENTRY_OUT,
   FUSE2_CREATE_SUPP_GROUP,
   FUSE2_SECURITY_CTX,
   FUSE_DONT_MASK,
@@ -30,7 +31,7 @@ import {
 } from "../wire/linux.ts";
 import { O_NOFOLLOW } from "../sys/architecture.ts";
 import { KEEP_CHECKS, KEEP_SETGID } from "./credentials.ts";
-import { lookupNewEntry, writeEntry } from "./names.ts";
+import { lookupNewEntry, writeEntry, writeVersion } from "./names.ts";
 import type { Share } from "./share.ts";
 
 /**
@@ -97,6 +98,7 @@ function make(
     result = labelNew(share, request, parentFd);
     if (result === 0) {
       result = lookupNewEntry(share, parentFd, request.nodeid, request.namePointer, reply, 0);
+      writeVersion(share, reply, ENTRY_OUT.SIZE);
     }
     // What the guest is not told of (EMFILE) must not stay: trying again would find it in the way. Nor may an inode
     // without the label it must have.
@@ -174,9 +176,13 @@ export function link(share: Share, request: Request, reply: Reply): Status {
       AT_SYMLINK_FOLLOW,
     ),
   );
+  share.loadVersion(old);
   if (result === 0) result = share.statFd(oldFd);
   if (result === 0 && !share.inodes.addLookup(old)) result = -ESTALE;
-  if (result === 0) writeEntry(share, reply, 0, old, request.nodeid);
+  if (result === 0) {
+    writeEntry(share, reply, 0, old, request.nodeid);
+    writeVersion(share, reply, ENTRY_OUT.SIZE);
+  }
   share.giveBack(request.nodeid, parentFd);
   share.giveBack(old, oldFd);
   return result;

@@ -20,6 +20,7 @@ import {
   FUSE_RELEASE_FLUSH,
   FUSE_WRITEBACK_CACHE,
   OPEN_IN,
+  OPEN_OUT,
   RELEASE_IN,
 } from "../wire/fuse.ts";
 import {
@@ -39,9 +40,13 @@ import {
   O_WRONLY,
 } from "../wire/linux.ts";
 import { dropOwner } from "./locks.ts";
-import { adoptFd, openEntry, writeEntry } from "./names.ts";
+import { VERSIONED_FILE_FLAGS } from "./cache_policy.ts";
+import { adoptFd, openEntry, writeEntry, writeVersion } from "./names.ts";
 import { applyLabel, enterCaller, leaveCaller } from "./nodes.ts";
 import type { Share } from "./share.ts";
+
+/** CREATE's body, behind which the version stands. */
+const CREATED_SIZE = ENTRY_OUT.SIZE + OPEN_OUT.SIZE;
 
 /** The guest's open flags as the host's: only those that mean something here, and never a symlink, a creation, or a new terminal. */
 function openFlags(share: Share, guestFlags: number): number {
@@ -88,7 +93,7 @@ function replyOpen(share: Share, reply: Reply, offset: number, fd: number, nodei
     libc.close(fd);
     return -EMFILE;
   }
-  let flags = share.policy.fileFlags;
+  let flags = share.sharesVersions ? VERSIONED_FILE_FLAGS : share.policy.fileFlags;
   const quiet = !share.session.has(FUSE_POSIX_LOCKS) &&
     share.closesQuietly(share.inodes.mountId(nodeid), fd);
   if (quiet) flags |= FOPEN_NOFLUSH;
@@ -154,7 +159,11 @@ function openExisting(
   const fd = reopen(share, request, nodeid, flags, saysKill);
   // The entry's attributes were taken before the open truncated the file.
   const truncated = fd >= 0 && (flags & O_TRUNC) !== 0;
-  if (truncated && share.statFd(fd) === 0) writeEntry(share, reply, 0, nodeid, parent);
+  if (truncated) {
+    share.loadVersion(nodeid);
+    if (share.statFd(fd) === 0) writeEntry(share, reply, 0, nodeid, parent);
+  }
+  writeVersion(share, reply, CREATED_SIZE);
   const result = fd < 0 ? fd : replyOpen(share, reply, ENTRY_OUT.SIZE, fd, nodeid);
   if (result < 0) share.inodes.forget(nodeid, 1);
   return result;
@@ -180,6 +189,7 @@ function replyCreated(
     return nodeid;
   }
   writeEntry(share, reply, 0, nodeid, parent);
+  writeVersion(share, reply, CREATED_SIZE);
   const result = replyOpen(share, reply, ENTRY_OUT.SIZE, fd, nodeid);
   if (result < 0) share.inodes.forget(nodeid, 1);
   return result;

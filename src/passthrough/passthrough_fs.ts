@@ -10,11 +10,15 @@ import type { DaxWindow, MappableFiles } from "../fuse/dax_window.ts";
 import { FileSystem, type Negotiation, type PENDING } from "../fuse/file_system.ts";
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
+import type { VersionRegion } from "../fuse/version_region.ts";
 import type { Session } from "../fuse/session.ts";
 import { errnoName, type Status } from "../sys/errno.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 import * as wire from "../wire/fuse.ts";
+import { FUSE2_SHARED_VERSIONS } from "../wire/shared_versions.ts";
+import type { VersionsThread } from "../coherence/versions.ts";
 import * as attributes from "./attributes.ts";
+import { changing } from "./changes.ts";
 import { ShareFiles } from "./dax_files.ts";
 import * as directories from "./directories.ts";
 import * as files from "./files.ts";
@@ -33,28 +37,41 @@ const ALWAYS_WANTED = wire.FUSE_ASYNC_READ | wire.FUSE_PARALLEL_DIROPS | wire.FU
   // A symlink's target never changes, so a guest may always keep it.
   wire.FUSE_CACHE_SYMLINKS;
 
-/** Makes the window that files of the share are mapped into; `DaxInodeTable` is the share's own. */
-export type WindowMaker = (inodes: DaxInodeTable, files: MappableFiles) => DaxWindow;
+/** What a file system takes beside its directory; all of it may be left out. */
+export interface PassthroughParts {
+  /** Gets what an operator should know. */
+  readonly warn?: (message: string) => void;
+  /** `--cache shared`: this thread's part in the versions. */
+  readonly versions?: VersionsThread | null;
+  /** Makes the guest's shared memory; `inodes` is the share's own table. */
+  readonly makeRegions?: (inodes: DaxInodeTable, files: MappableFiles) => GuestRegions;
+}
+
+/** Shared memory of the guest. */
+export interface GuestRegions {
+  /** Into which files of the share are mapped. */
+  readonly window: DaxWindow;
+  /** In which the guest sees the version table, or null. */
+  readonly versions: VersionRegion | null;
+}
 
 /** One per queue thread, over tables in shared memory. */
 export class PassthroughFs extends FileSystem {
   readonly #share: Share;
+  readonly #versionRegion: VersionRegion | null;
 
   /**
    * Makes the calling thread a queue's thread (its working directory, umask and groups change), and opens the shared
-   * directory if no other queue has. Throws if that fails. `warn` gets what an operator should know; `makeWindow` makes the DAX window,
-   * if there is to be one.
+   * directory if no other queue has. Throws if that fails.
    */
-  constructor(
-    config: PassthroughConfig,
-    state: NativeMemory,
-    warn: (message: string) => void = () => {},
-    makeWindow: WindowMaker | null = null,
-  ) {
+  constructor(config: PassthroughConfig, state: NativeMemory, parts: PassthroughParts = {}) {
     super();
-    const share = new Share(config, state);
+    const { warn = () => {} } = parts;
+    const share = new Share(config, state, parts.versions ?? null);
     this.#share = share;
-    if (makeWindow !== null) share.window = makeWindow(share.daxInodes, new ShareFiles(share));
+    const regions = parts.makeRegions?.(share.daxInodes, new ShareFiles(share)) ?? null;
+    this.#versionRegion = regions?.versions ?? null;
+    if (regions !== null) share.window = regions.window;
     share.enterThread();
     if (share.inodes.acquire(wire.FUSE_ROOT_ID)) {
       share.inodes.release(wire.FUSE_ROOT_ID);
@@ -101,7 +118,17 @@ export class PassthroughFs extends FileSystem {
     if (config.allowMmap) wanted2 |= wire.FUSE2_DIRECT_IO_ALLOW_MMAP;
     negotiation.wanted |= wanted;
     negotiation.wanted2 |= wanted2;
-    return this.#initWindow(negotiation);
+    const window = this.#initWindow(negotiation);
+    return window === 0 ? this.#initVersions(negotiation) : window;
+  }
+
+  /** A guest that can read the version table says so. Without it, it is served as one that cannot. */
+  #initVersions(negotiation: Negotiation): Status | typeof PENDING {
+    if (this.#versionRegion === null) return 0;
+    if ((negotiation.offered2 & FUSE2_SHARED_VERSIONS) === 0) return 0;
+    const result = this.#versionRegion.begin();
+    if (result === 0) negotiation.wanted2 |= FUSE2_SHARED_VERSIONS;
+    return result < 0 ? 0 : result;
   }
 
   /** A guest that has a window offers FUSE_MAP_ALIGNMENT. */
@@ -133,6 +160,7 @@ export class PassthroughFs extends FileSystem {
 
   override disconnect(): void {
     this.#share.window.disconnect();
+    this.#versionRegion?.disconnect();
     this.#share.forgetMounts();
   }
 
@@ -149,7 +177,7 @@ export class PassthroughFs extends FileSystem {
   }
 
   override setattr(request: Request, reply: Reply): Status {
-    return attributes.setattr(this.#share, request, reply);
+    return changing(this.#share, request, reply, attributes.setattr);
   }
 
   override statx(request: Request, reply: Reply): Status {
@@ -165,43 +193,43 @@ export class PassthroughFs extends FileSystem {
   }
 
   override symlink(request: Request, reply: Reply): Status {
-    return nodes.symlink(this.#share, request, reply);
+    return changing(this.#share, request, reply, nodes.symlink);
   }
 
   override mknod(request: Request, reply: Reply): Status {
-    return nodes.mknod(this.#share, request, reply);
+    return changing(this.#share, request, reply, nodes.mknod);
   }
 
   override mkdir(request: Request, reply: Reply): Status {
-    return nodes.mkdir(this.#share, request, reply);
+    return changing(this.#share, request, reply, nodes.mkdir);
   }
 
-  override unlink(request: Request): Status {
-    return nodes.unlink(this.#share, request);
+  override unlink(request: Request, reply: Reply): Status {
+    return changing(this.#share, request, reply, nodes.unlink);
   }
 
-  override rmdir(request: Request): Status {
-    return nodes.rmdir(this.#share, request);
+  override rmdir(request: Request, reply: Reply): Status {
+    return changing(this.#share, request, reply, nodes.rmdir);
   }
 
-  override rename(request: Request): Status {
-    return nodes.rename(this.#share, request);
+  override rename(request: Request, reply: Reply): Status {
+    return changing(this.#share, request, reply, nodes.rename);
   }
 
-  override rename2(request: Request): Status {
-    return nodes.rename2(this.#share, request);
+  override rename2(request: Request, reply: Reply): Status {
+    return changing(this.#share, request, reply, nodes.rename2);
   }
 
   override link(request: Request, reply: Reply): Status {
-    return nodes.link(this.#share, request, reply);
+    return changing(this.#share, request, reply, nodes.link);
   }
 
   override open(request: Request, reply: Reply): Status {
-    return opens.open(this.#share, request, reply);
+    return changing(this.#share, request, reply, opens.open);
   }
 
   override create(request: Request, reply: Reply): Status {
-    return opens.create(this.#share, request, reply);
+    return changing(this.#share, request, reply, opens.create);
   }
 
   override tmpfile(request: Request, reply: Reply): Status {
@@ -213,7 +241,7 @@ export class PassthroughFs extends FileSystem {
   }
 
   override write(request: Request, reply: Reply): Status {
-    return files.write(this.#share, request, reply);
+    return changing(this.#share, request, reply, files.write);
   }
 
   override release(request: Request): Status {
@@ -228,8 +256,8 @@ export class PassthroughFs extends FileSystem {
     return files.fsync(this.#share, request);
   }
 
-  override fallocate(request: Request): Status {
-    return files.fallocate(this.#share, request);
+  override fallocate(request: Request, reply: Reply): Status {
+    return changing(this.#share, request, reply, files.fallocate);
   }
 
   override lseek(request: Request, reply: Reply): Status {
@@ -237,11 +265,11 @@ export class PassthroughFs extends FileSystem {
   }
 
   override copyFileRange(request: Request, reply: Reply): Status {
-    return files.copyFileRange(this.#share, request, reply);
+    return changing(this.#share, request, reply, files.copyFileRange);
   }
 
   override copyFileRange64(request: Request, reply: Reply): Status {
-    return files.copyFileRange64(this.#share, request, reply);
+    return changing(this.#share, request, reply, files.copyFileRange64);
   }
 
   override syncfs(request: Request): Status {
@@ -268,8 +296,8 @@ export class PassthroughFs extends FileSystem {
     return files.fsync(this.#share, request);
   }
 
-  override setxattr(request: Request): Status {
-    return xattrs.setxattr(this.#share, request);
+  override setxattr(request: Request, reply: Reply): Status {
+    return changing(this.#share, request, reply, xattrs.setxattr);
   }
 
   override getxattr(request: Request, reply: Reply): Status {
@@ -280,8 +308,8 @@ export class PassthroughFs extends FileSystem {
     return xattrs.listxattr(this.#share, request, reply);
   }
 
-  override removexattr(request: Request): Status {
-    return xattrs.removexattr(this.#share, request);
+  override removexattr(request: Request, reply: Reply): Status {
+    return changing(this.#share, request, reply, xattrs.removexattr);
   }
 
   override setupmapping(request: Request): Status | typeof PENDING {

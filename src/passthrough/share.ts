@@ -7,6 +7,7 @@
 
 import { assert } from "../assert.ts";
 import type { PassthroughConfig } from "../config.ts";
+import type { VersionsThread } from "../coherence/versions.ts";
 import { type DaxWindow, NO_WINDOW } from "../fuse/dax_window.ts";
 import type { Session } from "../fuse/session.ts";
 import { O_DIRECTORY, O_NOFOLLOW } from "../sys/architecture.ts";
@@ -21,6 +22,7 @@ import { INODE_SLOT } from "../state/layout.ts";
 import { LockTable } from "../state/lock_table.ts";
 import { MountTable } from "../state/mount_table.ts";
 import { FUSE_ROOT_ID } from "../wire/fuse.ts";
+import { FUSE2_SHARED_VERSIONS } from "../wire/shared_versions.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -43,6 +45,7 @@ import {
 } from "../wire/linux.ts";
 import { type CachePolicy, cachePolicy } from "./cache_policy.ts";
 import { Credentials } from "./credentials.ts";
+import { NodeVersions } from "./node_versions.ts";
 import { SCRATCH, Scratch } from "./scratch.ts";
 
 /** What every statx(2) here asks for. */
@@ -72,6 +75,8 @@ export class Share {
   /** Whether the last name looked up was of an inode not known before: the next one likely is too, and two system calls do then where three would. */
   expectsNew = false;
   session!: Session;
+  /** Versions that guests of several daemons share, or null (`--cache shared`). */
+  readonly versions: NodeVersions | null;
   readonly daxInodes: DaxInodeTable;
   /** What is known of mounts in this session, by id: see `dax_files.ts`. */
   readonly mountKinds = new Map<number, number>();
@@ -84,21 +89,39 @@ export class Share {
   readonly #inodeFdMax: number;
   readonly #quietMounts = new Map<number, boolean>();
 
-  constructor(config: PassthroughConfig, state: NativeMemory) {
+  constructor(
+    config: PassthroughConfig,
+    state: NativeMemory,
+    versions: VersionsThread | null = null,
+  ) {
     this.config = config;
     this.policy = cachePolicy(config);
     this.locks = new LockTable(state);
-    this.inodes = new InodeTable(state, (firstLock) => {
-      this.locks.mutex.lock();
-      this.locks.removeList(firstLock);
-      this.locks.mutex.unlock();
+    this.inodes = new InodeTable(state, {
+      releaseLocks: (firstLock) => {
+        this.locks.mutex.lock();
+        this.locks.removeList(firstLock);
+        this.locks.mutex.unlock();
+      },
+      releaseVersion: (slot) => this.versions?.thread.registry.release(slot),
     });
+    this.versions = versions === null ? null : new NodeVersions(versions, this.inodes, state);
     this.daxInodes = new DaxInodeTable(state, this.inodes);
     this.handles = new HandleTable(state);
     this.mounts = new MountTable(state);
     this.#stat = this.scratch.memory.view;
     this.#inodeFdPreferred = Math.floor(descriptorLimit() * INODE_FD_SHARE);
     this.#inodeFdMax = Math.floor(descriptorLimit() * INODE_FD_SHARE_MAX);
+  }
+
+  /** Whether this session's guest sees the version table. */
+  get sharesVersions(): boolean {
+    return this.versions !== null && this.session.has2(FUSE2_SHARED_VERSIONS);
+  }
+
+  /** Reads the version of an inode whose attributes will be read next, if it goes into the reply. */
+  loadVersion(nodeid: number): void {
+    if (this.sharesVersions) this.versions!.load(nodeid);
   }
 
   /**
@@ -250,8 +273,20 @@ export class Share {
       return -EMFILE;
     }
     const nodeid = inodes.insert(key, byHandle ? -1 : fd);
-    if (byHandle || !inodes.inserted) libc.close(fd);
+    const { inserted } = inodes;
+    if (nodeid !== 0 && this.sharesVersions) this.#statAfterVersion(nodeid, fd);
+    if (byHandle || !inserted) libc.close(fd);
     return nodeid === 0 ? -EMFILE : nodeid;
+  }
+
+  /** The attributes that were read when the inode was not known yet may be older than its version. */
+  #statAfterVersion(nodeid: number, fd: number): void {
+    const { inodes, versions } = this;
+    // Pinned: the descriptor may be the table's by now, and another queue may forget the inode.
+    if (!inodes.acquire(nodeid)) return versions!.clear();
+    versions!.load(nodeid);
+    if (this.statFd(fd) < 0) versions!.clear();
+    inodes.release(nodeid);
   }
 
   /**

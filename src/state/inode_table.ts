@@ -50,6 +50,7 @@ const LOOKUPS_HI = INODE_SLOT.LOOKUPS_HI >>> 2;
 const NEXT = INODE_SLOT.NEXT >>> 2;
 const MODE = INODE_SLOT.MODE >>> 2;
 const FLAGS = INODE_SLOT.FLAGS >>> 2;
+const VERSION_SLOT = INODE_SLOT.VERSION_SLOT >>> 2;
 const LOCKS = INODE_SLOT.LOCKS >>> 2;
 const HANDLE_TYPE = INODE_SLOT.HANDLE_TYPE >>> 2;
 const HANDLE_SIZE = INODE_SLOT.HANDLE_SIZE >>> 2;
@@ -78,8 +79,13 @@ export class InodeKey {
   readonly handle: Uint8Array = new Uint8Array(INODE_SLOT.HANDLE_SIZE_MAX);
 }
 
-/** Called when a slot is about to be freed, with its first lock owner (0 = none). */
-export type ReleaseLocks = (firstLock: number) => void;
+/** Gives back what an inode has in other tables, when its slot is about to be freed. */
+export interface InodeEnd {
+  /** Its first lock owner. */
+  releaseLocks(firstLock: number): void;
+  /** Its slot in the version table. */
+  releaseVersion(slot: number): void;
+}
 
 /** The table, seen by one thread. All threads make their own over the same memory. */
 export class InodeTable {
@@ -89,14 +95,14 @@ export class InodeTable {
   readonly #i32: Int32Array;
   readonly #u8: Uint8Array;
   readonly #mutex: Mutex;
-  readonly #releaseLocks: ReleaseLocks;
+  readonly #end: InodeEnd;
 
-  constructor(memory: NativeMemory, releaseLocks: ReleaseLocks) {
+  constructor(memory: NativeMemory, end: InodeEnd) {
     this.#u32 = memory.u32;
     this.#i32 = memory.i32;
     this.#u8 = memory.u8;
     this.#mutex = new Mutex(memory, STATE_HEADER.INODE_MUTEX);
-    this.#releaseLocks = releaseLocks;
+    this.#end = end;
     this.#mutex.lock();
     if (this.#u32[FRESH] === 0) {
       this.#u32[FRESH] = FUSE_ROOT_ID + 1;
@@ -188,6 +194,16 @@ export class InodeTable {
   /** One byte of the file handle. */
   handleByte(nodeid: number, index: number): number {
     return this.#u8[INODE_TABLE_OFFSET + nodeid * INODE_SLOT.SIZE + INODE_SLOT.HANDLE + index]!;
+  }
+
+  /** Its slot in the version table, or 0. */
+  versionSlot(nodeid: number): number {
+    return Atomics.load(this.#u32, this.#word(nodeid) + VERSION_SLOT);
+  }
+
+  /** Gives an acquired inode a slot; false if another queue has done so. */
+  setVersionSlot(nodeid: number, slot: number): boolean {
+    return Atomics.compareExchange(this.#u32, this.#word(nodeid) + VERSION_SLOT, 0, slot) === 0;
   }
 
   /** Head of the inode's list of lock owners; guarded by the lock table's mutex. */
@@ -428,7 +444,9 @@ export class InodeTable {
     const word = this.#word(nodeid);
     const fd = this.#i32[word + FD]!;
     const firstLock = this.#u32[word + LOCKS]!;
-    if (firstLock !== 0) this.#releaseLocks(firstLock);
+    if (firstLock !== 0) this.#end.releaseLocks(firstLock);
+    const version = Atomics.exchange(this.#u32, word + VERSION_SLOT, 0);
+    if (version !== 0) this.#end.releaseVersion(version);
     this.#i32[word + FD] = -1;
     this.#u32[word + HANDLE_SIZE] = 0;
     this.#mutex.lock();

@@ -164,3 +164,6 @@ export const SHMEM_MAP_MESSAGE = {
 } as const;
 /** The mapping is readable and writable; without it, readable only. */
 export const VHOST_USER_FLAG_MAP_RW = 0x1;
+
+/** virtio 1.3, 5.11.4: shared-memory region 0 is the DAX window. */
+export const DAX_REGION_ID = 0;

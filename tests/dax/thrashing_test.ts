@@ -3,7 +3,7 @@ import { countMapping } from "../../src/dax/thrashing.ts";
 import { DaxInodeTable } from "../../src/state/dax_inode_table.ts";
 import { InodeKey, InodeTable } from "../../src/state/inode_table.ts";
 import { randomNumbers, seedOf } from "../intervals/random.ts";
-import { FreshState } from "../state/fresh_state.ts";
+import { FreshState, NOTHING_ELSE } from "../state/fresh_state.ts";
 
 const RANGE = 2 * 1024 * 1024;
 const NOW = 1_700_000_000_000;
@@ -18,7 +18,7 @@ class Watched implements Disposable {
   now = NOW;
 
   constructor(ranges: number) {
-    const inodes = new InodeTable(this.#state.memory, () => {});
+    const inodes = new InodeTable(this.#state.memory, NOTHING_ELSE);
     const key = new InodeKey();
     key.inoLo = 4711;
     key.mode = 0o100644;

@@ -11,9 +11,11 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   virtqueue: ["memory", "sys", "wire"],
   fuse: ["sys", "wire"],
   dax: ["fuse", "intervals", "state", "sys", "wire"],
-  passthrough: ["fuse", "state", "sys", "wire"],
+  coherence: ["state", "sys", "wire"],
+  passthrough: ["coherence", "fuse", "state", "sys", "wire"],
   vhost_user: ["memory", "sys", "wire"],
   device: [
+    "coherence",
     "dax",
     "fuse",
     "intervals",

@@ -11,6 +11,7 @@ import { InodeTable } from "../../src/state/inode_table.ts";
 import { LockTable } from "../../src/state/lock_table.ts";
 import { StateMemory } from "../../src/state/state_memory.ts";
 import { type Entry, initBody, LINUX_INIT_FLAGS, O, OP, readEntry } from "../support/fuse_wire.ts";
+import { NOTHING_ELSE } from "../state/fresh_state.ts";
 import { concat, name, viewOf, words } from "../support/little_endian.ts";
 import { TempTree } from "../support/temp_tree.ts";
 import type { Order, Outcome } from "./fs_worker.ts";
@@ -108,7 +109,7 @@ export class ShareClient implements AsyncDisposable {
   readonly tree = new TempTree();
   readonly state = StateMemory.create();
   readonly locks = new LockTable(this.state.memory);
-  readonly inodes = new InodeTable(this.state.memory, () => {});
+  readonly inodes = new InodeTable(this.state.memory, NOTHING_ELSE);
   readonly handles = new HandleTable(this.state.memory);
   readonly threads: ServerThread[] = [];
 

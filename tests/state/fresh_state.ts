@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { InodeEnd } from "../../src/state/inode_table.ts";
 import { StateMemory } from "../../src/state/state_memory.ts";
 import { libc } from "../../src/sys/libc.ts";
 
@@ -35,3 +36,6 @@ export function someFd(): number {
 export function isOpen(fd: number): boolean {
   return libc.fcntl(fd, 1, null) >= 0;
 }
+
+/** For inodes that have nothing in other tables. */
+export const NOTHING_ELSE: InodeEnd = { releaseLocks() {}, releaseVersion() {} };

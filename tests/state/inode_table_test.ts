@@ -3,9 +3,7 @@ import fc from "fast-check";
 import { InodeKey, InodeTable } from "../../src/state/inode_table.ts";
 import { libc } from "../../src/sys/libc.ts";
 import { property } from "../virtqueue/property.ts";
-import { FreshState, isOpen, someFd } from "./fresh_state.ts";
-
-const NO_LOCKS = (): void => {};
+import { FreshState, isOpen, NOTHING_ELSE, someFd } from "./fresh_state.ts";
 
 function keyOf(ino: number, other: Partial<InodeKey> = {}): InodeKey {
   const key = new InodeKey();
@@ -18,7 +16,7 @@ function keyOf(ino: number, other: Partial<InodeKey> = {}): InodeKey {
 }
 
 function rooted(state: FreshState): InodeTable {
-  const table = new InodeTable(state.memory, NO_LOCKS);
+  const table = new InodeTable(state.memory, NOTHING_ELSE);
   table.insertRoot(keyOf(2), -1);
   return table;
 }

@@ -1,7 +1,7 @@
 import { equal } from "node:assert/strict";
 import { HandleTable } from "../../src/state/handle_table.ts";
 import { InodeTable } from "../../src/state/inode_table.ts";
-import { FreshState } from "./fresh_state.ts";
+import { FreshState, NOTHING_ELSE } from "./fresh_state.ts";
 import { COUNTED_WORD, type Storm, type StormResult } from "./storm_worker.ts";
 
 const THREADS = 3;
@@ -70,7 +70,7 @@ Deno.test("Mutex: several threads count to the exact number", async () => {
 
 Deno.test("InodeTable: threads look up, use and forget the same inodes; nothing is lost, nothing stays", async () => {
   const state = lastingState();
-  const table = new InodeTable(state.memory, () => {});
+  const table = new InodeTable(state.memory, NOTHING_ELSE);
   const before = descriptors().length;
   const results = await storm("inodes", state.address, 150_000);
   for (const { error } of results) equal(error, null);

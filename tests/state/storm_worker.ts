@@ -9,6 +9,7 @@ import { HandleTable } from "../../src/state/handle_table.ts";
 import { Mutex } from "../../src/state/mutex.ts";
 import { stateMemoryAt } from "../../src/state/state_memory.ts";
 import { libc } from "../../src/sys/libc.ts";
+import { NOTHING_ELSE } from "./fresh_state.ts";
 
 /** What a thread does. `start` is a word of shared memory that all threads wait for. */
 export interface Storm {
@@ -56,7 +57,7 @@ function generator(seed: number): () => number {
 }
 
 function stormInodes({ address, rounds, seed }: Storm): StormResult {
-  const table = new InodeTable(stateMemoryAt(address), () => {});
+  const table = new InodeTable(stateMemoryAt(address), NOTHING_ELSE);
   const random = generator(seed);
   const key = new InodeKey();
   /** Lookups that this thread was given, by nodeid: a guest that counts properly. */

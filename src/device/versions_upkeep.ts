@@ -1,0 +1,69 @@
+/**
+ * What the main thread does for shared versions: once a second it takes back what daemons left that were killed; and it counts changes that are
+ * made on the host itself, if it is to.
+ *
+ * @module
+ */
+
+import { HostWatch } from "../coherence/host_watch/host_watch.ts";
+import type { SharedVersions } from "../coherence/versions.ts";
+
+const PERIOD_MS = 1000;
+
+type Logger = (level: "debug" | "info" | "warn", message: string) => void;
+
+/** One device's. */
+export class VersionsUpkeep {
+  readonly #versions: SharedVersions;
+  readonly #log: Logger;
+  readonly #timer: ReturnType<typeof setInterval>;
+  #hostWatch: HostWatch | null = null;
+  #isAlone = false;
+  /** Processes whose changes are counted by themselves. */
+  #daemons: ReadonlySet<number>;
+
+  constructor(versions: SharedVersions, log: Logger) {
+    this.#versions = versions;
+    this.#log = log;
+    this.#daemons = versions.daemons();
+    this.#timer = setInterval(() => this.#work(), PERIOD_MS);
+  }
+
+  /** Bytes of the table. */
+  get tableSize(): number {
+    return this.#versions.tableSize;
+  }
+
+  /** `--watch-host`: from now on, changes in a directory that no daemon makes count, too. */
+  async watchHost(directory: string): Promise<void> {
+    const versions = this.#versions;
+    const watch = await HostWatch.open({
+      directory,
+      changed: (devLo, devHi, inoLo, inoHi) => versions.changed(devLo, devHi, inoLo, inoHi),
+      overflowed: () => versions.allChanged(),
+      isDaemon: (pid) => this.#daemons.has(pid),
+      log: (line) => this.#log("warn", line),
+    });
+    if (typeof watch === "string") throw new Error(`The host cannot be watched: ${watch}`);
+    this.#hostWatch = watch;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#hostWatch?.close();
+    this.#versions.close();
+  }
+
+  #work(): void {
+    const versions = this.#versions;
+    const swept = versions.sweep();
+    if (swept > 0) this.#log("info", `Shared versions: took back what ${swept} dead daemons left`);
+    this.#daemons = versions.daemons();
+    if (this.#isAlone || versions.isCurrent) return;
+    this.#isAlone = true;
+    this.#log(
+      "warn",
+      "The version table's file has been removed or replaced: guests of daemons that start from now on are not coherent with this one's",
+    );
+  }
+}

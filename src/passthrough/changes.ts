@@ -1,0 +1,133 @@
+/**
+ * Requests that change inodes, and the versions that tell guests so (`--cache shared`). Which request changes what is in one table:
+ * `wire/shared_versions.ts`, CHANGED_BY.
+ *
+ * An inode that a name leads to is found before the system call; between that and the call no other daemon may give the name to another inode. So whoever removes or
+ * replaces names locks the directory for that long.
+ *
+ * @module
+ */
+
+import { assert } from "../assert.ts";
+import type { Reply } from "../fuse/reply.ts";
+import type { Request } from "../fuse/request.ts";
+import type { Status } from "../sys/errno.ts";
+import { libc, status } from "../sys/libc.ts";
+import {
+  COPY_FILE_RANGE_IN,
+  CREATE_IN,
+  LINK_IN,
+  Opcode,
+  OPEN_IN,
+  RENAME2_IN,
+  RENAME_IN,
+} from "../wire/fuse.ts";
+import { AT_SYMLINK_NOFOLLOW, O_TRUNC } from "../wire/linux.ts";
+import { CHANGED_BY, CHANGES } from "../wire/shared_versions.ts";
+import type { NodeVersions } from "./node_versions.ts";
+import { type Share, STATX_MASK } from "./share.ts";
+
+/** An operation of this folder. */
+type ShareOperation = (share: Share, request: Request, reply: Reply) => Status;
+
+/** Carries out a request that changes inodes: no guest that shares versions trusts what it knows of them from just before to just after. */
+export function changing(
+  share: Share,
+  request: Request,
+  reply: Reply,
+  operation: ShareOperation,
+): Status {
+  const { versions } = share;
+  if (versions === null || share.config.readonly) return operation(share, request, reply);
+  const roles = rolesOf(request);
+  if (roles === 0) return operation(share, request, reply);
+  const { nodeid } = request;
+  const other = otherNode(request, roles);
+  const { inodes } = share;
+  // Pinned, so that their slots stay theirs.
+  const hasNode = (roles & ~CHANGES.COPY_TARGET) !== 0 && inodes.acquire(nodeid);
+  const hasOther = other !== 0 && inodes.acquire(other);
+  const { change } = versions;
+  try {
+    if (hasNode || hasOther) begin(share, versions, request, roles, hasNode, hasOther ? other : 0);
+    return operation(share, request, reply);
+  } finally {
+    change.end();
+    if (hasOther) inodes.release(other);
+    if (hasNode) inodes.release(nodeid);
+  }
+}
+
+/** What the request may change: CHANGES.* */
+function rolesOf(request: Request): number {
+  const roles = CHANGED_BY[request.opcode];
+  assert(roles !== undefined, "the table has every opcode that changes something");
+  if ((roles & CHANGES.IF_TRUNCATED) === 0) return roles;
+  if (request.opcode === Opcode.OPEN) {
+    return (request.u32(OPEN_IN.FLAGS) & O_TRUNC) !== 0 ? roles : 0;
+  }
+  return (request.u32(CREATE_IN.FLAGS) & O_TRUNC) !== 0 ? roles : roles & ~CHANGES.NAMED;
+}
+
+/** The second inode that the request names by nodeid, or 0. */
+function otherNode(request: Request, roles: number): number {
+  if ((roles & CHANGES.NEW_DIRECTORY) !== 0) {
+    return request.u64(request.opcode === Opcode.RENAME ? RENAME_IN.NEWDIR : RENAME2_IN.NEWDIR);
+  }
+  if ((roles & CHANGES.LINKED) !== 0) return request.u64(LINK_IN.OLDNODEID);
+  if ((roles & CHANGES.COPY_TARGET) !== 0) return request.u64(COPY_FILE_RANGE_IN.NODEID_OUT);
+  return 0;
+}
+
+function begin(
+  share: Share,
+  versions: NodeVersions,
+  request: Request,
+  roles: number,
+  hasNode: boolean,
+  other: number,
+): void {
+  const { change } = versions;
+  const { nodeid } = request;
+  const slot = hasNode ? versions.slotOf(nodeid) : 0;
+  const otherSlot = other === 0 ? 0 : versions.slotOf(other);
+  if ((roles & CHANGES.NAMED) !== 0) {
+    change.lockNames(slot, (roles & CHANGES.NEW_DIRECTORY) !== 0 ? otherSlot : 0);
+    if (hasNode) addNamed(share, versions, nodeid, request.namePointer);
+    if ((roles & CHANGES.NEW_NAMED) !== 0 && other !== 0) {
+      addNamed(share, versions, other, request.name2Pointer);
+    }
+  }
+  if (hasNode) addNode(share, versions, nodeid, slot);
+  if (other !== 0) addNode(share, versions, other, otherSlot);
+  change.begin();
+}
+
+function addNode({ inodes }: Share, { change }: NodeVersions, nodeid: number, slot: number): void {
+  change.add(
+    slot,
+    inodes.devLo(nodeid),
+    inodes.devHi(nodeid),
+    inodes.inoLo(nodeid),
+    inodes.inoHi(nodeid),
+  );
+}
+
+/** The inode that a name leads to, if to any: this guest need not have looked it up, but others may. */
+function addNamed(
+  share: Share,
+  { change }: NodeVersions,
+  parent: number,
+  name: Deno.PointerObject,
+): void {
+  const parentFd = share.borrow(parent);
+  if (parentFd < 0) return;
+  const { scratch, key } = share;
+  const found = status(
+    libc.statx(parentFd, name, AT_SYMLINK_NOFOLLOW, STATX_MASK, scratch.statx),
+  );
+  share.giveBack(parent, parentFd);
+  if (found < 0) return;
+  share.loadKey();
+  change.addByName(key.devLo, key.devHi, key.inoLo, key.inoHi);
+}
