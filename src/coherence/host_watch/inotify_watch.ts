@@ -138,6 +138,8 @@ export class InotifyWatch {
     } else if ((mask & LEFT) !== 0) {
       this.#changed(directory, directory);
       this.#left(directory, name, known);
+      // Two names that are exchanged are two moves, of which the second seems to take away what the first brought.
+      if ((mask & IN_MOVED_FROM) !== 0) this.#arrived(directory, name, undefined);
     } else if (known === undefined && this.#scratch.stat(directory.path(name)) >= 0) {
       this.#changed(this.#scratch, this.#scratch);
     }
