@@ -15,9 +15,9 @@ import { lastOf } from "./parse.ts";
 /** The options, for a command's parser to merge. */
 export const guestOptions = object("Guest options", {
   cache: lastOf(
-    option("--cache", choice(["auto", "none", "always"], { metavar: "MODE" }), {
+    option("--cache", choice(["auto", "none", "always", "shared"], { metavar: "MODE" }), {
       description:
-        message`How far the guest trusts what it knows. auto (the default): as long as the daemon says; none: never; always: for a day.`,
+        message`How far the guest trusts what it knows. auto (the default): as long as the daemon says; none: never; always: for a day; shared: until somebody changes it (for daemons with --cache shared).`,
     }),
   ),
   dax: lastOf(

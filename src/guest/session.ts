@@ -6,10 +6,12 @@
  */
 
 import { errnoName } from "../sys/errno.ts";
+import { VERSION_REGION_ID } from "../wire/shared_versions.ts";
 import type { Caller } from "./client/caller.ts";
 import type { GuestDaxMode } from "./client/dax_mode.ts";
 import { FuseClient, REPLY_SIZE, REQUEST_SIZE } from "./client/fuse_client.ts";
 import { handshake } from "./client/handshake.ts";
+import { VersionTable } from "./client/version_table.ts";
 import { DaemonError } from "./daemon_error.ts";
 import { DAX_REGION_ID } from "./dax/dax_window.ts";
 import { Driver, driverMemorySize } from "./driver/driver.ts";
@@ -22,13 +24,15 @@ import { Volume } from "./vfs/volume.ts";
 export interface SessionOptions {
   /** Where the daemon listens. */
   readonly socketPath: string;
-  /** "auto" (the default): as long as the daemon says. "none": never. "always": for a day. */
+  /** "auto" (the default): as long as the daemon says. "none": never. "always": for a day. "shared": until somebody changes it. */
   readonly cache?: GuestCacheMode;
   /**
    * Map files into the DAX window, so that reading and writing them takes no requests. "inode" (the default): those that the daemon
    * marks, if it has a window. "always": all. "never": none.
    */
   readonly dax?: GuestDaxMode;
+  /** Is told, once, why less is cached than was asked for. Default: a line on the error output. */
+  readonly warn?: (message: string) => void;
   /** Keep written data back, where the daemon offers it (FUSE_WRITEBACK_CACHE). Default true. */
   readonly writeback?: boolean;
   /** Request queues to use, where the device has them. Default 1. */
@@ -90,6 +94,7 @@ export async function openSession(
     throw new DaemonError("All files were to be mapped (DAX), and the daemon offers no window");
   }
   const dax = hasWindow ? wantedDax : "never";
+  const cache = options.cache ?? "auto";
   let driver: Driver;
   try {
     driver = await Driver.start(frontend, driverOptions);
@@ -102,6 +107,7 @@ export async function openSession(
     writeback: options.writeback ?? true,
     transferSizeMax: options.transferSizeMax ?? MIB,
     dax,
+    sharedVersions: cache === "shared",
   });
   if (typeof agreement === "number") {
     const reason = driver.dead ?? `INIT was answered with ${errnoName(agreement)}`;
@@ -109,13 +115,34 @@ export async function openSession(
     throw new DaemonError(`Cannot start a session with the daemon: ${reason}`);
   }
   client.begun(agreement);
+  const warn = options.warn ?? ((message: string) => console.warn(message));
+  const versionTable = cache === "shared" ? openVersionTable(client, warn) : null;
   const volume = new Volume(client, {
-    cache: options.cache ?? "auto",
+    cache,
+    versionTable,
+    warn,
     inodeCountMax: options.inodeCountMax ?? 100_000,
     pageCacheSize,
     dax,
   });
+  if (versionTable !== null) volume.learnRoot();
   return { frontend, driver, client, volume };
+}
+
+/** The table of versions, or null and a warning: then nothing is cached, but everything works. */
+function openVersionTable(
+  client: FuseClient,
+  warn: (message: string) => void,
+): VersionTable | null {
+  const consequence = "nothing is cached";
+  if (client.entryVersionSize === 0) {
+    warn(`The daemon keeps no shared versions (--cache shared), so ${consequence}`);
+    return null;
+  }
+  const table = VersionTable.open(client.driver.frontend.shmemRegions.get(VERSION_REGION_ID));
+  if (typeof table !== "string") return table;
+  warn(`The daemon's table of versions cannot be used: ${table}; so ${consequence}`);
+  return null;
 }
 
 /** Writes everything back, ends the FUSE session and stops the queues. Returns what writing back came to. */

@@ -6,6 +6,7 @@
 
 import { EIO, type Status } from "../../sys/errno.ts";
 import { DIRENT, DIRENTPLUS, Opcode, READ_IN } from "../../wire/fuse.ts";
+import { DIRENTPLUS_VERSIONED } from "../../wire/shared_versions.ts";
 import type { Handle } from "./files.ts";
 import type { FuseClient } from "./fuse_client.ts";
 import type { FuseRequest } from "./fuse_request.ts";
@@ -49,7 +50,8 @@ export function readdir(
   request.setU32(READ_IN.FLAGS, handle.flags);
   request.expectUpTo(PIECE_SIZE);
   const status = client.call(request);
-  const count = status < 0 ? status : visitAll(request, plus, visit);
+  const isVersioned = client.entryVersionSize > 0;
+  const count = status < 0 ? status : visitAll(request, plus, isVersioned, visit);
   client.end(request);
   return count;
 }
@@ -57,12 +59,13 @@ export function readdir(
 function visitAll(
   request: FuseRequest,
   plus: boolean,
+  isVersioned: boolean,
   visit: (dirent: DirentVisit) => void,
 ): number {
   const { bytes, body } = request;
   const { view } = bytes;
   const end = body + request.replySize;
-  const direntAt = plus ? DIRENTPLUS.DIRENT : 0;
+  const direntAt = !plus ? 0 : isVersioned ? DIRENTPLUS_VERSIONED.DIRENT : DIRENTPLUS.DIRENT;
   let count = 0;
   for (let at = body; end - at >= direntAt + DIRENT.NAME; count++) {
     const dirent = at + direntAt;
@@ -73,7 +76,8 @@ function visitAll(
     if (!isName(name)) return -EIO;
     let entry: EntryReply | null = null;
     if (plus) {
-      const status: Status = scratchEntry.read(bytes, at + DIRENTPLUS.ENTRY);
+      const versionAt = isVersioned ? at + DIRENTPLUS_VERSIONED.ENTRYVER : 0;
+      const status: Status = scratchEntry.read(bytes, at + DIRENTPLUS.ENTRY, versionAt);
       if (status < 0) return status;
       if (scratchEntry.nodeid !== 0) entry = scratchEntry;
     }

@@ -9,11 +9,12 @@
 import { assert } from "../../assert.ts";
 import { EIO, ETIMEDOUT, type Status } from "../../sys/errno.ts";
 import { FORGET_IN, FUSE_ROOT_ID, IN_HEADER, Opcode } from "../../wire/fuse.ts";
+import { ENTRYVER_OUT, FUSE2_SHARED_VERSIONS } from "../../wire/shared_versions.ts";
 import type { Driver } from "../driver/driver.ts";
 import type { Slot } from "../driver/slot.ts";
 import type { Caller } from "./caller.ts";
 import { FuseRequest } from "./fuse_request.ts";
-import type { Agreement } from "./agreement.ts";
+import { type Agreement, hasFlag } from "./agreement.ts";
 import { opcodeName, Traffic } from "./traffic.ts";
 
 /** Bytes of a slot for a request: SETXATTR's value of 64 KiB is the longest argument. */
@@ -29,6 +30,8 @@ export class FuseClient {
   readonly traffic: Traffic = new Traffic();
   /** Requests are made for this process. */
   caller: Caller;
+  /** What replies that name an inode are longer by, because they tell its version; 0 in a session without versions. */
+  entryVersionSize = 0;
   readonly #timeoutMs: number;
   /** The request of each slot, by queue and index. */
   readonly #requests: FuseRequest[][] = [];
@@ -45,6 +48,8 @@ export class FuseClient {
   /** Takes over what `handshake()` came to. */
   begun(agreement: Agreement): void {
     this.#agreement = agreement;
+    const isVersioned = hasFlag(agreement.flags2, FUSE2_SHARED_VERSIONS);
+    this.entryVersionSize = isVersioned ? ENTRYVER_OUT.SIZE : 0;
   }
 
   /** What was agreed on. */

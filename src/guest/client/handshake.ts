@@ -32,6 +32,7 @@ import {
   INIT_OUT,
   Opcode,
 } from "../../wire/fuse.ts";
+import { FUSE2_SHARED_VERSIONS } from "../../wire/shared_versions.ts";
 import { type Agreement, hasFlag } from "./agreement.ts";
 import type { GuestDaxMode } from "./dax_mode.ts";
 import type { FuseClient } from "./fuse_client.ts";
@@ -44,6 +45,8 @@ export interface Wishes {
   readonly transferSizeMax: number;
   /** Map files into the device's window: not at all, those that the daemon marks, or all. */
   readonly dax: GuestDaxMode;
+  /** Be told the versions of inodes, and be shown the table of what they are now. */
+  readonly sharedVersions: boolean;
 }
 
 /** Older than any virtio-fs daemon: 7.27, as our own daemon's lower bound. */
@@ -80,7 +83,8 @@ const OFFERED2 = FUSE2_CREATE_SUPP_GROUP;
 export function handshake(client: FuseClient, wishes: Wishes): Agreement | Status {
   const offered = OFFERED + (wishes.writeback ? FUSE_WRITEBACK_CACHE : 0) +
     (wishes.dax !== "never" ? FUSE_MAP_ALIGNMENT : 0);
-  const offered2 = OFFERED2 + (wishes.dax === "inode" ? FUSE2_HAS_INODE_DAX : 0);
+  const offered2 = OFFERED2 + (wishes.dax === "inode" ? FUSE2_HAS_INODE_DAX : 0) +
+    (wishes.sharedVersions ? FUSE2_SHARED_VERSIONS : 0);
   const request = client.begin(Opcode.INIT, 0, INIT_IN.SIZE);
   request.setU32(INIT_IN.MAJOR, FUSE_KERNEL_VERSION);
   request.setU32(INIT_IN.MINOR, FUSE_KERNEL_MINOR_VERSION);

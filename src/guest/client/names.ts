@@ -86,9 +86,12 @@ export function callForEntry(
   request: FuseRequest,
   entry: EntryReply,
 ): Status {
-  request.expect(ENTRY_OUT.SIZE);
+  request.expect(ENTRY_OUT.SIZE + client.entryVersionSize);
   let status = client.call(request);
-  if (status === 0) status = entry.read(request.bytes, request.body);
+  if (status === 0) {
+    const versionAt = client.entryVersionSize > 0 ? request.body + ENTRY_OUT.SIZE : 0;
+    status = entry.read(request.bytes, request.body, versionAt);
+  }
   // Only LOOKUP may say that there is nothing.
   if (status === 0 && entry.nodeid === 0 && request.opcode !== Opcode.LOOKUP) status = -EIO;
   client.end(request);

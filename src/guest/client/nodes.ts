@@ -116,10 +116,12 @@ function makeOpen(
   request.setU32(CREATE_IN.UMASK, client.caller.umask);
   request.putName(place.name);
   addGroup(client, request, place);
-  request.expect(ENTRY_OUT.SIZE + OPEN_OUT.SIZE);
+  const bodySize = ENTRY_OUT.SIZE + OPEN_OUT.SIZE;
+  request.expect(bodySize + client.entryVersionSize);
   let status = client.call(request);
   if (status === 0) {
-    status = known(entry.read(request.bytes, request.body), entry);
+    const versionAt = client.entryVersionSize > 0 ? request.body + bodySize : 0;
+    status = known(entry.read(request.bytes, request.body, versionAt), entry);
     if (status === 0 && (entry.attr.mode & S_IFMT) !== S_IFREG) status = -EIO;
     opened.read(request.bytes, request.body + ENTRY_OUT.SIZE);
   }

@@ -8,6 +8,7 @@
 import { EIO, type Status } from "../../sys/errno.ts";
 import type { NativeMemory } from "../../sys/native_memory.ts";
 import { ATTR, ATTR_OUT, ENTRY_OUT, OPEN_OUT } from "../../wire/fuse.ts";
+import { ENTRYVER_OUT } from "../../wire/shared_versions.ts";
 
 const WORD = 4294967296;
 /** Nothing is valid for longer: a century in milliseconds, so that "for ever" stays a number. */
@@ -83,11 +84,17 @@ export class EntryReply {
   generation = 0;
   entryValidMs = 0;
   attrValidMs = 0;
+  /** The inode's slot in the table of versions, and the version from before the attributes as two signed words; 0 without one. */
+  versionIndex = 0;
+  versionLow = 0;
+  versionHigh = 0;
   readonly attr: Attr = new Attr();
 
-  /** Reads the struct at `at`. Returns 0, or -EIO for what no inode can have. */
-  read(bytes: NativeMemory, at: number): Status {
+  /** Reads the struct at `at`, and fuse_entryver_out at `versionAt` if the session has versions (0: it has none). Returns 0, or -EIO for what no inode can have. */
+  read(bytes: NativeMemory, at: number, versionAt = 0): Status {
     const { view } = bytes;
+    this.versionIndex = 0;
+    if (versionAt !== 0) this.#readVersion(bytes, versionAt);
     this.nodeid = bytes.u64(at + ENTRY_OUT.NODEID);
     this.generation = bytes.u64(at + ENTRY_OUT.GENERATION);
     this.entryValidMs = validMs(
@@ -103,6 +110,13 @@ export class EntryReply {
     if (this.nodeid > Number.MAX_SAFE_INTEGER) return -EIO;
     this.attr.read(bytes, at + ENTRY_OUT.ATTR);
     return sane(this.attr);
+  }
+
+  #readVersion(bytes: NativeMemory, at: number): void {
+    const version = at + ENTRYVER_OUT.INITIAL_VERSION;
+    this.versionIndex = bytes.u64(at + ENTRYVER_OUT.VERSION_INDEX);
+    this.versionLow = bytes.view.getInt32(version, true);
+    this.versionHigh = bytes.view.getInt32(version + 4, true);
   }
 }
 

@@ -9,7 +9,7 @@
 
 import { IntervalNodes, IntervalTree } from "../../intervals/interval_tree.ts";
 import type { Status } from "../../sys/errno.ts";
-import { EEXIST, EINVAL, ENOENT } from "../../sys/errno.ts";
+import { EBUSY, EEXIST, EINVAL, ENOENT } from "../../sys/errno.ts";
 import { libc, status } from "../../sys/libc.ts";
 import { mapAddress, NativeMemory, unmapAddress } from "../../sys/native_memory.ts";
 import {
@@ -38,6 +38,7 @@ export class ShmemRegion implements Disposable {
   #tree = new IntervalTree(this.#nodes);
   #writable = new Uint8Array(NODE_COUNT + 1);
   #released = false;
+  #settled = false;
 
   constructor(size: number) {
     this.size = size;
@@ -72,8 +73,14 @@ export class ShmemRegion implements Disposable {
     return covered >= end;
   }
 
+  /** What is mapped stays mapped, and nothing is added: the memory is going to be touched without looking. */
+  settle(): void {
+    this.#settled = true;
+  }
+
   /** vhost-user: SHMEM_MAP. Returns 0 or a negative errno. */
   map(offset: number, length: number, fd: number, fdOffset: number, writable: boolean): Status {
+    if (this.#settled) return -EBUSY;
     if (!this.#holds(offset, length) || fdOffset % PAGE_SIZE !== 0) return -EINVAL;
     if (this.#tree.first(offset, offset + length) !== 0) return -EEXIST;
     const protection = PROT_READ | (writable ? PROT_WRITE : 0);
@@ -88,6 +95,7 @@ export class ShmemRegion implements Disposable {
 
   /** vhost-user: SHMEM_UNMAP. Returns 0 or a negative errno. */
   unmap(offset: number, length: number): Status {
+    if (this.#settled) return -EBUSY;
     const node = this.#nodeAt.get(offset);
     if (node === undefined || this.#nodes.end(node) !== offset + length) return -ENOENT;
     this.#nodeAt.delete(offset);

@@ -26,7 +26,9 @@ export function change(
   // What is changed here comes after what has been written.
   if (inode.data?.dirty === true) inode.data.writeBack();
   const { client, attrReply } = volume;
+  volume.changing(inode);
   const status = setattr(client, inode.nodeid, handle, wanted, attrReply);
+  volume.changed(inode, status === 0);
   if (status < 0) {
     volume.expire(inode);
     return status;

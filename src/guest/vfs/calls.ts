@@ -25,6 +25,7 @@ import { type NewTime, statfs } from "../client/attributes.ts";
 import type { LockRange } from "../client/locks.ts";
 import * as attributes from "./attributes.ts";
 import type { DaxView } from "../dax/dax_view.ts";
+import { resolveKnown } from "./cached_walk.ts";
 import { Descriptors } from "./descriptors.ts";
 import type { DirectoryEntry } from "./directory_stream.ts";
 import * as fileCalls from "./file_calls.ts";
@@ -459,6 +460,10 @@ export class GuestCalls {
   #inode(fd: number, path: Path, follow: boolean): Inode | Status {
     const start = this.#start(fd, path);
     if (typeof start === "number") return start;
+    const known = typeof path === "string"
+      ? resolveKnown(this.volume, this.process, start, path)
+      : null;
+    if (known !== null) return known;
     const place = resolve(this.volume, this.process, start, pathBytes(path), follow);
     if (typeof place === "number") return place;
     return place.inode ?? -ENOENT;

@@ -27,8 +27,15 @@ export interface DaxInode extends DataInode {
   refresh(): Status;
   /** Keeps the inode, or lets it go. */
   hold(count: 1 | -1): void;
-  /** The session's window, if it has one, and whether it is for all files. */
-  readonly dax: { readonly window: DaxWindow | null; readonly always: boolean };
+  /**
+   * The session's window, if it has one, whether it is for all files, and whether files are written through it: where others rely on
+   * versions a store would tell them nothing, so it is WRITE that changes data.
+   */
+  readonly dax: {
+    readonly window: DaxWindow | null;
+    readonly always: boolean;
+    readonly isStoredTo: boolean;
+  };
 }
 
 /** A mapped page and the range that it is in. */
@@ -110,9 +117,8 @@ export class DaxData {
       }
       const rest = at + size - (offset + done);
       this.#window.fallbacks++;
-      const { nodeid } = this.#inode;
       const piece = from.subarray(done, done + rest);
-      const count = writeDirect(this.#cache, nodeid, file.handle, offset + done, piece);
+      const count = writeDirect(this.#cache, this.#inode, file.handle, offset + done, piece);
       if (count < 0) return done > 0 ? done : count;
       done += count;
       if (count < rest) break;

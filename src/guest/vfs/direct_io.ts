@@ -9,6 +9,7 @@ import type { Status } from "../../sys/errno.ts";
 import { WRITE_OUT } from "../../wire/fuse.ts";
 import { beginRead, beginWrite, type Handle, written } from "../client/files.ts";
 import type { FuseRequest } from "../client/fuse_request.ts";
+import type { DataInode } from "./file_blocks.ts";
 import { FRAME_SIZE, type PageCache } from "./page_cache.ts";
 
 /** Frames of one request and requests in flight: 3 x 256 KiB stay in the processor's caches, more are slower. */
@@ -51,7 +52,7 @@ export function readDirect(
 /** Writes `from` at `offset`: the count, less if the daemon wrote less or failed on the way; or a negative errno. */
 export function writeDirect(
   cache: PageCache,
-  nodeid: number,
+  inode: DataInode,
   handle: Handle,
   offset: number,
   from: Uint8Array,
@@ -59,15 +60,17 @@ export function writeDirect(
   return transfer(cache, cache.client.agreement.writeSizeMax, from.length, {
     send(piece, frames, size) {
       const { client } = cache;
-      const request = beginWrite(client, nodeid, handle, offset + piece, size, 0, null);
+      const request = beginWrite(client, inode.nodeid, handle, offset + piece, size, 0, null);
       eachRun(frames, size, (frame, at, length) => {
         cache.bytes.u8.set(from.subarray(piece + at, piece + at + length), frame);
         request.addData(frame, length);
       });
       request.expect(WRITE_OUT.SIZE);
+      inode.changing();
       return request;
     },
     receive: (piece) => written(piece.request, piece.size),
+    ended: (piece, count) => inode.changed(count === piece.size, null),
   });
 }
 
@@ -76,6 +79,8 @@ interface Direction {
   send(offset: number, frames: readonly number[], size: number): FuseRequest;
   /** Takes a successful reply: how many bytes of the piece were transferred, or a negative errno. */
   receive(piece: Piece): number;
+  /** Is told what became of each piece. */
+  ended?(piece: Piece, count: number): void;
 }
 
 /** Transfers `length` bytes in pieces. The first that fails or falls short ends it. */
@@ -112,6 +117,7 @@ function transfer(
     const status = client.wait(piece.request);
     const count = status < 0 ? status : direction.receive(piece);
     client.end(piece.request);
+    direction.ended?.(piece, count);
     giveBack(cache, piece.frames);
     // What comes behind a gap does not count.
     if (ended) continue;

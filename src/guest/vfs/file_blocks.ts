@@ -6,7 +6,7 @@
 
 import type { Status } from "../../sys/errno.ts";
 import type { Handle } from "../client/files.ts";
-import type { Attr } from "../client/replies.ts";
+import type { Attr, AttrReply } from "../client/replies.ts";
 import {
   ALL_PAGES,
   type Block,
@@ -21,6 +21,10 @@ export interface DataInode {
   readonly attr: Attr;
   /** Counts changes of the attributes made here. */
   attrVersion: number;
+  /** A request that changes the file is about to be sent. */
+  changing(): void;
+  /** It has come back; `reply` is what SETATTR says of the attributes. */
+  changed(succeeded: boolean, reply: AttrReply | null): void;
 }
 
 /** What the data side knows of an open file. */

@@ -9,6 +9,7 @@ import {
   EBADF,
   EFBIG,
   EINVAL,
+  EIO,
   EISDIR,
   ENODEV,
   ENOSYS,
@@ -35,9 +36,12 @@ import {
 } from "../../wire/linux.ts";
 import * as files from "../client/files.ts";
 import { removePrivileges } from "./attributes.ts";
+import type { FileData } from "./file_data.ts";
 import { dropPosixLocks } from "./locks.ts";
+import { openedAtDaemon } from "./open.ts";
 import type { OpenFile } from "./open_file.ts";
 import type { Process } from "./process.ts";
+import type { Versions } from "./versions.ts";
 import type { Volume } from "./volume.ts";
 
 /** linux/fs.h: sizes end below 2^63; a double holds them up to here. */
@@ -62,11 +66,32 @@ export function pread(
   const data = volume.dataOf(file.inode);
   // Linux: fuse_dax_read_iter(): what is mapped is there, whatever else is known of the file. Only about its end the daemon is asked.
   const isInside = data.isMapped && offset + into.length <= file.inode.attr.size;
+  if (volume.versions !== null) return preadVersioned(volume, volume.versions, file, offset, into);
   if (!isInside || file.inode.stale) {
     const status = volume.refresh(file.inode, false, file.handle);
     if (status < 0) return status;
   }
   return data.read(file, offset, into, isDirect(file));
+}
+
+/** Cache mode "shared": pages and size that are of one version, or what the daemon says. */
+function preadVersioned(
+  volume: Volume,
+  versions: Versions,
+  file: OpenFile,
+  offset: number,
+  into: Uint8Array,
+): number {
+  const { inode } = file;
+  const data = volume.dataOf(inode);
+  if (!inode.stale && versions.observe(inode)) {
+    const status = volume.refresh(inode, false, file.handle);
+    if (status < 0) return status;
+    const count = data.read(file, offset, into, isDirect(file));
+    // Some of it may have been asked for before a change, and some after it.
+    if (versions.holds(inode)) return count;
+  }
+  return inode.stale ? -EIO : data.readPast(file, offset, into);
 }
 
 /** pwrite(2): the count, or a negative errno. With O_APPEND the offset does not matter. */
@@ -82,6 +107,8 @@ export function pwrite(
   if (offset < 0) return -EINVAL;
   const { inode } = file;
   const data = volume.dataOf(inode);
+  const mayCache = mayCacheWrite(volume, file, data);
+  if (typeof mayCache === "number") return mayCache;
   let at = offset;
   if ((file.flags & O_APPEND) !== 0) {
     // Others may have appended: where the end is now, the daemon knows.
@@ -97,7 +124,7 @@ export function pwrite(
   if (at + from.length > OFFSET_MAX) return -EFBIG;
   const cleared = removePrivileges(volume, process, inode);
   if (cleared < 0) return cleared;
-  const count = data.write(file, at, from.subarray(0, COUNT_MAX), isDirect(file));
+  const count = data.write(file, at, from.subarray(0, COUNT_MAX), isDirect(file) || !mayCache);
   if (count > 0) {
     if (!data.dirty) volume.expire(inode);
     if ((file.flags & O_APPEND) !== 0) file.position = at;
@@ -107,6 +134,23 @@ export function pwrite(
     }
   }
   return count;
+}
+
+/**
+ * Whether written data may go into cached pages. In cache mode "shared" those that are there must hold, and so must the size: what is written
+ * to a part of a page is kept back, and sent, with the rest of it.
+ */
+function mayCacheWrite(
+  volume: Volume,
+  { inode, handle }: OpenFile,
+  data: FileData,
+): boolean | Status {
+  // While WRITEs are on their way nobody can say what the version should be. That is found out when somebody reads.
+  if (volume.versions === null || inode.version.outstanding > 0) return true;
+  if (!volume.versions.observe(inode)) return false;
+  if (!data.keepsBack) return true;
+  const status = volume.refresh(inode, false, handle);
+  return status < 0 ? status : inode.version.proven;
 }
 
 /** The open file that a view is asked of, or why there is none (mmap(2)). */
@@ -178,7 +222,9 @@ export function fallocate(
   const cleared = removePrivileges(volume, process, inode);
   if (cleared < 0) return cleared;
   const { client } = volume;
+  volume.changing(inode);
   const status = files.fallocate(client, inode.nodeid, file.handle, mode, offset, length);
+  volume.changed(inode, status === 0);
   if (status === -ENOSYS) {
     volume.unsupported.add(Opcode.FALLOCATE);
     return -EOPNOTSUPP;
@@ -221,12 +267,14 @@ export function copyFileRange(
   }
   const cleared = removePrivileges(volume, process, target.inode);
   if (cleared < 0) return cleared;
+  volume.changing(target.inode);
   const copied = files.copyFileRange(
     volume.client,
     { nodeid: source.inode.nodeid, handle: source.handle, offset: sourceOffset },
     { nodeid: target.inode.nodeid, handle: target.handle, offset: targetOffset },
     count,
   );
+  volume.changed(target.inode, copied >= 0);
   if (copied === -ENOSYS) {
     volume.unsupported.add(Opcode.COPY_FILE_RANGE);
     return -EOPNOTSUPP;
@@ -244,6 +292,8 @@ export function sync(volume: Volume, file: OpenFile, dataOnly: boolean): Status 
   const flushed = inode.data?.flush() ?? 0;
   const opcode = inode.isDirectory ? Opcode.FSYNCDIR : Opcode.FSYNC;
   if (volume.unsupported.has(opcode)) return flushed;
+  const opened = openedAtDaemon(volume, file);
+  if (opened < 0) return opened;
   const { client } = volume;
   const status = files.fsync(client, inode.nodeid, file.handle, inode.isDirectory, dataOnly);
   if (status === -ENOSYS) volume.unsupported.add(opcode);

@@ -77,6 +77,11 @@ export class FileData implements BlockOwner {
     return this.#dax !== null && this.#dax.active;
   }
 
+  /** Whether written data is kept back. */
+  get keepsBack(): boolean {
+    return this.#writeback && !this.isMapped;
+  }
+
   /** After OPEN or CREATE. */
   opened(file: DataFile): void {
     if ((file.flags & O_ACCMODE) !== O_RDONLY) this.#writer.writers.push(file);
@@ -102,14 +107,19 @@ export class FileData implements BlockOwner {
     this.#writer.writers.splice(at, 1);
   }
 
+  /** The same as {@linkcode FileData.read}, from the daemon, whatever is here. */
+  readPast(file: DataFile, offset: number, into: Uint8Array): number {
+    const status = this.writeBack();
+    if (status < 0) return status;
+    return readDirect(this.#cache, this.#inode.nodeid, file.handle, offset, into);
+  }
+
   /** Reads up to `into.length` bytes at `offset`: the count, 0 at the end of the file, or a negative errno. */
   read(file: DataFile, offset: number, into: Uint8Array, direct = false): number {
     // Linux: fuse_file_read_iter(): neither O_DIRECT nor FOPEN_DIRECT_IO has a say then.
     if (this.isMapped) return this.#dax!.read(file, offset, into);
     if (direct || (file.openFlags & FOPEN_DIRECT_IO) !== 0) {
-      const status = this.writeBack();
-      if (status < 0) return status;
-      return readDirect(this.#cache, this.#inode.nodeid, file.handle, offset, into);
+      return this.readPast(file, offset, into);
     }
     const { bytes } = this.#cache;
     let done = 0;
@@ -137,7 +147,8 @@ export class FileData implements BlockOwner {
   /** Writes all of `from` at `offset`: the count (less if something failed on the way), or a negative errno. */
   write(file: DataFile, offset: number, from: Uint8Array, direct = false): number {
     // Linux: fuse_dax_write_iter(): what starts or ends behind the end of the file goes as WRITE.
-    const count = this.isMapped && offset + from.length <= this.#inode.attr.size
+    const isStored = this.isMapped && this.#inode.dax.isStoredTo;
+    const count = isStored && offset + from.length <= this.#inode.attr.size
       ? this.#dax!.write(file, offset, from)
       : this.isMapped || !this.#writeback || direct || (file.openFlags & FOPEN_DIRECT_IO) !== 0
       ? this.#writeThrough(file, offset, from)
@@ -232,8 +243,9 @@ export class FileData implements BlockOwner {
     }
   }
 
-  /** Somebody else has changed the file: what is here and clean is not to be believed. */
+  /** Somebody else has changed the file: what was written here is sent, and the rest is not to be believed. */
   changedOutside(): void {
+    if (this.#blocks.dirty) this.writeBack();
     this.#blocks.dropClean();
   }
 
@@ -317,8 +329,7 @@ export class FileData implements BlockOwner {
       const status = this.writeBack();
       if (status < 0) return status;
     }
-    const { nodeid } = this.#inode;
-    const count = writeDirect(this.#cache, nodeid, file.handle, offset, from);
+    const count = writeDirect(this.#cache, this.#inode, file.handle, offset, from);
     if (count <= 0) return count;
     const isCached = (file.openFlags & FOPEN_DIRECT_IO) === 0;
     const firstBlock = Math.floor(offset / FRAME_SIZE);

@@ -7,7 +7,9 @@
 
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../wire/linux.ts";
 import { Attr } from "../client/replies.ts";
+import type { DirectoryEntry } from "./directory_stream.ts";
 import type { FileData } from "./file_data.ts";
+import { InodeVersion } from "./versions.ts";
 
 /** A name in the dentry cache: what LOOKUP said of it and for how long that holds. */
 export interface Dentry {
@@ -18,6 +20,8 @@ export interface Dentry {
   inode: Inode | null;
   /** performance.now()'s milliseconds. */
   validUntil: number;
+  /** Cache mode "shared": the parent's {@linkcode Inode.namesEpoch} that it belongs to; -1: it was good for one answer. */
+  readonly epoch: number;
 }
 
 /** A name as a key: its bytes as characters 0 to 255, since names need not be UTF-8. */
@@ -36,7 +40,18 @@ export class Inode {
   lookups = 0;
   /** Reasons of our own to keep it: names in the dentry cache, open files, a call that is using it. */
   holds = 0;
+  /** In cache mode "shared" this is 0 or Infinity, and the version says whether it holds. */
   attrValidUntil = 0;
+  /** Under which version everything here is known (cache mode "shared"). */
+  readonly version: InodeVersion = new InodeVersion();
+  /** Moves on when all names in a directory are to be asked for again. */
+  namesEpoch = 0;
+  /** All names in a directory in the daemon's order, if they are known to be all. */
+  listing: readonly DirectoryEntry[] | null = null;
+  /** Moves on when a listing that is being read is not complete any more. */
+  listingSerial = 0;
+  /** Looked at since the budget was last seen to. */
+  recent = false;
   /** A request of ours is why size or mtime will be found changed: cached data stays. */
   ownChange = false;
   /** Counts changes of the attributes made here: a reply to a question asked before one is too old. */
@@ -49,7 +64,7 @@ export class Inode {
   readonly children: Map<string, Dentry> | null;
   /** A regular file's cached data, made when it is first opened. */
   data: FileData | null = null;
-  /** A symbolic link's target, once it has been read and may be kept (fuse.h: FUSE_CACHE_SYMLINKS). */
+  /** A symbolic link's target, once it has been read and may be kept (fuse.h: FUSE_CACHE_SYMLINKS, or a version). */
   linkTarget: Uint8Array<ArrayBuffer> | null = null;
   /** The daemon says that it is another file than the one we know: nothing more can be asked of it. */
   stale = false;

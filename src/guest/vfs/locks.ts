@@ -23,6 +23,7 @@ import { hasFlag } from "../client/agreement.ts";
 import { getlk, type LockRange, setlk } from "../client/locks.ts";
 import type { Inode } from "./inode.ts";
 import { LocalLocks } from "./local_locks.ts";
+import { openedAtDaemon } from "./open.ts";
 import type { OpenFile } from "./open_file.ts";
 import type { Volume } from "./volume.ts";
 
@@ -43,6 +44,8 @@ export function setLock(
   if (range.type === F_WRLCK && access === O_RDONLY) return -EBADF;
   if (![F_RDLCK, F_WRLCK, F_UNLCK].includes(range.type)) return -EINVAL;
   if (isRemote(volume, FUSE_POSIX_LOCKS)) {
+    const opened = openedAtDaemon(volume, file);
+    if (opened < 0) return opened;
     const { client } = volume;
     const { inode, handle } = file;
     const options = { wait, flock: false };
@@ -62,6 +65,8 @@ export function getLock(
   range: LockRange,
 ): LockRange | Status {
   if (isRemote(volume, FUSE_POSIX_LOCKS)) {
+    const opened = openedAtDaemon(volume, file);
+    if (opened < 0) return opened;
     const { inode, handle } = file;
     const found = getlk(volume.client, inode.nodeid, handle, owner, range);
     if (typeof found !== "number" || !forget(volume, found)) return found;
@@ -76,8 +81,11 @@ export function flock(volume: Volume, file: OpenFile, operation: number): Status
   const type = LOCK_TYPES.get(operation & ~LOCK_NB);
   if (type === undefined) return -EINVAL;
   const range = { ...WHOLE_FILE, type, pid: 0 };
-  const { inode, handle, flockOwner } = file;
+  const { inode, flockOwner } = file;
   if (isRemote(volume, FUSE_FLOCK_LOCKS)) {
+    const opened = openedAtDaemon(volume, file);
+    if (opened < 0) return opened;
+    const { handle } = file;
     const options = { wait, flock: true };
     const status = setlk(volume.client, inode.nodeid, handle, flockOwner, range, options);
     if (status === 0) file.hasFlock = true;

@@ -63,7 +63,9 @@ export function mkdir(volume: Volume, process: Process, place: Place, mode: numb
   const allowed = mayMake(volume, process, place, true);
   if (allowed < 0) return allowed;
   const bits = S_IFDIR | (mode & 0o1777 & ~process.umask);
-  return made(volume, place, nodes.mkdir(volume.client, newName(place), bits, volume.entry));
+  return made(volume, place, null, () => {
+    return nodes.mkdir(volume.client, newName(place), bits, volume.entry);
+  });
 }
 
 /** mknod(2). `rdev` is in the kernel's 32-bit encoding. */
@@ -86,7 +88,9 @@ export function mknod(
   const bits = type | (mode & MODE_BITS & ~process.umask);
   const device = isDevice ? rdev : 0;
   const { client, entry } = volume;
-  return made(volume, place, nodes.mknod(client, newName(place), bits, device, entry));
+  return made(volume, place, null, () => {
+    return nodes.mknod(client, newName(place), bits, device, entry);
+  });
 }
 
 /** symlink(2) */
@@ -98,7 +102,9 @@ export function symlink(
 ): Status {
   const allowed = mayMake(volume, process, place, false);
   if (allowed < 0) return allowed;
-  return made(volume, place, nodes.symlink(volume.client, newName(place), target, volume.entry));
+  return made(volume, place, null, () => {
+    return nodes.symlink(volume.client, newName(place), target, volume.entry);
+  });
 }
 
 /** link(2) */
@@ -107,9 +113,12 @@ export function link(volume: Volume, process: Process, source: Inode, place: Pla
   if (allowed < 0) return allowed;
   if (source.isDirectory) return -EPERM;
   const { client, entry } = volume;
-  const status = names.link(client, source.nodeid, place.parent.nodeid, place.name, entry);
-  volume.expire(source);
-  return made(volume, place, status);
+  return made(volume, place, source, () => {
+    const { nodeid } = place.parent;
+    const status = names.link(client, source.nodeid, nodeid, place.name, entry);
+    volume.expire(source);
+    return status;
+  });
 }
 
 /** unlink(2) */
@@ -120,11 +129,7 @@ export function unlink(volume: Volume, process: Process, place: Place): Status {
   const allowed = mayRemove(volume, process, place.parent, place.inode);
   if (allowed < 0) return allowed;
   if (place.inode.isDirectory) return -EISDIR;
-  return removed(
-    volume,
-    place,
-    names.unlink(volume.client, place.parent.nodeid, place.name),
-  );
+  return removed(volume, place, place.inode, names.unlink);
 }
 
 /** rmdir(2) */
@@ -136,7 +141,7 @@ export function rmdir(volume: Volume, process: Process, place: Place): Status {
   const allowed = mayRemove(volume, process, place.parent, place.inode);
   if (allowed < 0) return allowed;
   if (!place.inode.isDirectory) return -ENOTDIR;
-  return removed(volume, place, names.rmdir(volume.client, place.parent.nodeid, place.name));
+  return removed(volume, place, place.inode, names.rmdir);
 }
 
 /** renameat2(2) */
@@ -161,6 +166,8 @@ export function rename(
     if (sameName(from.name, to.name)) return 0;
   }
   if (flags !== 0 && volume.unsupported.has(Opcode.RENAME2)) return -EINVAL;
+  const concerned = new Set([from.parent, to.parent, source, to.inode ?? source]);
+  for (const inode of concerned) volume.changing(inode);
   const status = names.rename(
     volume.client,
     from.parent.nodeid,
@@ -169,6 +176,7 @@ export function rename(
     to.name,
     flags,
   );
+  for (const inode of concerned) volume.changed(inode, status === 0);
   if (status === -ENOSYS) {
     volume.unsupported.add(Opcode.RENAME2);
     return -EINVAL;
@@ -238,21 +246,37 @@ function isWithin(inode: Inode, directory: Inode): boolean {
   }
 }
 
-function made(volume: Volume, place: Place, status: Status): Status {
+/** Sends what makes a name, for an inode that exists already (LINK) or for a new one. */
+function made(volume: Volume, place: Place, linked: Inode | null, send: () => Status): Status {
+  volume.changing(place.parent);
+  if (linked !== null) volume.changing(linked);
+  const status = send();
+  volume.changed(place.parent, status === 0);
+  if (linked !== null) volume.changed(linked, status === 0);
   volume.expire(place.parent);
   if (status < 0) {
     // A name that exists after all, or a directory that has gone: ask next time.
     volume.dropName(place.parent, place.name);
     return status === -ENOSYS ? -EPERM : status;
   }
-  const inode = volume.enter(place.parent, place.name);
+  const inode = volume.enter(place.parent, place.name, linked);
   return typeof inode === "number" ? inode : 0;
 }
 
-function removed(volume: Volume, place: Place, status: Status): Status {
-  volume.expire(place.parent);
-  volume.dropName(place.parent, place.name);
-  if (status === 0 && place.inode !== null) volume.expire(place.inode);
+function removed(
+  volume: Volume,
+  { parent, name }: Place,
+  inode: Inode,
+  send: typeof names.unlink,
+): Status {
+  volume.changing(parent);
+  volume.changing(inode);
+  const status = send(volume.client, parent.nodeid, name);
+  volume.changed(parent, status === 0);
+  volume.changed(inode, status === 0);
+  volume.expire(parent);
+  volume.dropName(parent, name);
+  if (status === 0) volume.expire(inode);
   return status === -EXDEV ? -EBUSY : status;
 }
 

@@ -112,11 +112,26 @@ export function openInode(
   return sendOpenOf(volume, process, inode, flags);
 }
 
+/** Makes sure that the daemon has a handle for an open directory. */
+export function openedAtDaemon(volume: Volume, file: OpenFile): Status {
+  if (!file.isDeferred) return 0;
+  const { openReply, client } = volume;
+  const { flags } = file.handle;
+  if (volume.unsupported.has(Opcode.OPENDIR)) noOpen(volume, file.inode);
+  else {
+    const status = sendOpen(client, file.inode.nodeid, flags, true, false, openReply);
+    if (status < 0) return status;
+  }
+  file.handle = { fhLow: openReply.fhLow, fhHigh: openReply.fhHigh, flags };
+  file.isDeferred = false;
+  return 0;
+}
+
 /** The last descriptor of a file is closed: RELEASE. FLUSH has been sent before. */
 export function closeFile(volume: Volume, file: OpenFile): void {
   const { inode } = file;
   inode.holds--;
-  if ((file.flags & O_PATH) !== 0) return;
+  if ((file.flags & O_PATH) !== 0 || file.isDeferred) return;
   const opcode = inode.isDirectory ? Opcode.OPENDIR : Opcode.OPEN;
   inode.data?.released(file);
   if (volume.unsupported.has(opcode)) return;
@@ -130,6 +145,11 @@ function sendOpenOf(
   inode: Inode,
   flags: number,
 ): OpenFile | Status {
+  if (inode.isDirectory && volume.listing(inode) !== null) {
+    const file = new OpenFile(inode, { ...NO_HANDLE, flags }, flags, 0, newLockOwner());
+    file.isDeferred = true;
+    return hold(file);
+  }
   const opcode = inode.isDirectory ? Opcode.OPENDIR : Opcode.OPEN;
   const atomic = hasFlag(volume.client.agreement.flags, FUSE_ATOMIC_O_TRUNC);
   const truncating = (flags & O_TRUNC) !== 0;
@@ -142,7 +162,10 @@ function sendOpenOf(
   else {
     const kill = truncating && modeWithoutSetId(process, inode) !== null;
     const directory = inode.isDirectory;
+    const changes = (sent & O_TRUNC) !== 0;
+    if (changes) volume.changing(inode);
     const status = sendOpen(volume.client, inode.nodeid, sent, directory, kill, openReply);
+    if (changes) volume.changed(inode, status === 0);
     if (status === -ENOSYS) {
       volume.unsupported.add(opcode);
       noOpen(volume, inode);
@@ -185,7 +208,9 @@ function create(
   if (!volume.unsupported.has(Opcode.CREATE)) {
     const { client, entry, openReply } = volume;
     const sent = flags & ~O_NOCTTY;
+    volume.changing(place.parent);
     const status = sendCreate(client, newName(place), sent, bits, entry, openReply);
+    volume.changed(place.parent, status === 0);
     volume.expire(place.parent);
     if (status === 0) {
       const inode = volume.enter(place.parent, place.name);
@@ -247,6 +272,12 @@ function opened(volume: Volume, inode: Inode, flags: number, sent: number): Open
   if (volume.options.cache === "none") openFlags = openFlags | FOPEN_DIRECT_IO;
   if (volume.options.cache === "always") {
     openFlags = (openFlags | FOPEN_KEEP_CACHE) & ~FOPEN_DIRECT_IO;
+  }
+  if (volume.versions !== null && inode.isRegular && !inode.stale) {
+    // The daemon knows what it has told this guest, and not what this guest can prove.
+    openFlags = volume.versions.observe(inode)
+      ? openFlags | FOPEN_KEEP_CACHE
+      : openFlags & ~FOPEN_KEEP_CACHE;
   }
   const handle: Handle = { fhLow, fhHigh, flags: sent };
   const file = new OpenFile(inode, handle, flags, openFlags, newLockOwner());

@@ -11,7 +11,9 @@ import type { Inode } from "./inode.ts";
 export class OpenFile {
   readonly inode: Inode;
   /** The file's name at the daemon. Its flags are those that the daemon was told. */
-  readonly handle: Handle;
+  handle: Handle;
+  /** A directory whose names are known: it is opened at the daemon when something has to be asked. */
+  isDeferred = false;
   /** O_* as the caller gave them; O_APPEND and O_NONBLOCK may change. */
   flags: number;
   /** FOPEN_* of the daemon's reply. */

@@ -17,14 +17,17 @@ import type { Handle } from "../client/files.ts";
 import type { FuseClient } from "../client/fuse_client.ts";
 import { hasFlag } from "../client/agreement.ts";
 import { lookup } from "../client/names.ts";
+import type { VersionTable } from "../client/version_table.ts";
 import { type Attr, AttrReply, EntryReply, OpenReply } from "../client/replies.ts";
 import type { GuestDaxMode } from "../client/dax_mode.ts";
 import { DAX_REGION_ID, DaxWindow } from "../dax/dax_window.ts";
 import type { GuestCacheMode } from "./cache_mode.ts";
 import type { DaxInode } from "./dax_data.ts";
+import type { DirectoryEntry } from "./directory_stream.ts";
 import { FileData } from "./file_data.ts";
 import { type Dentry, Inode, nameKey } from "./inode.ts";
 import { PageCache } from "./page_cache.ts";
+import { Versions } from "./versions.ts";
 
 /** How a volume caches. */
 export interface VolumeOptions {
@@ -35,12 +38,17 @@ export interface VolumeOptions {
   readonly pageCacheSize: number;
   /** Whether files are mapped into the device's window. Default "never". */
   readonly dax?: GuestDaxMode;
+  /** Cache mode "shared": the table of versions, if the daemon has one. */
+  readonly versionTable?: VersionTable | null;
+  /** Is told, once a session, of what a daemon should not say. */
+  readonly warn?: (message: string) => void;
   /** The clock of all time-outs, in milliseconds. */
   readonly now?: () => number;
 }
 
 /** "always": a day. */
 const ALWAYS_MS = 86_400_000;
+const SELF = Uint8Array.of(0x2e);
 
 /** The file system of one daemon. */
 export class Volume {
@@ -49,6 +57,8 @@ export class Volume {
   readonly pages: PageCache;
   /** Files are mapped into this, or null. */
   readonly dax: DaxWindow | null;
+  /** What tells whether something kept still holds: in cache mode "shared", otherwise null. */
+  readonly versions: Versions | null;
   readonly root: Inode;
   readonly now: () => number;
   /** Replies are decoded into these; what is needed of one is taken before the next request. */
@@ -57,7 +67,7 @@ export class Volume {
   readonly openReply: OpenReply = new OpenReply();
   /** Opcodes that the daemon does not know (ENOSYS), not to be sent again. */
   readonly unsupported: Set<number> = new Set();
-  /** By nodeid, least recently used first. */
+  /** By nodeid, those that were looked at least recently first, about. */
   readonly #inodes = new Map<number, Inode>();
 
   /** `client`'s session has been started. */
@@ -67,6 +77,12 @@ export class Volume {
     this.now = options.now ?? (() => performance.now());
     this.pages = new PageCache(client, options.pageCacheSize);
     this.dax = windowOf(client, options.dax ?? "never");
+    this.versions = options.cache !== "shared" ? null : new Versions(
+      client,
+      options.versionTable ?? null,
+      (inode) => this.#forgetContents(inode),
+      options.warn ?? (() => {}),
+    );
     this.root = new Inode(FUSE_ROOT_ID, 0, S_IFDIR);
     this.root.parent = this.root;
     this.root.holds = 1;
@@ -78,8 +94,17 @@ export class Volume {
     return this.#inodes.size;
   }
 
-  /** The inode that `entry` names, with one reference more at the daemon; or -EIO for what the daemon cannot mean. */
-  instantiate(entry: EntryReply): Inode | Status {
+  /** Cache mode "shared": asks for the root's slot, which no other reply names. */
+  learnRoot(): void {
+    const status = lookup(this.client, FUSE_ROOT_ID, SELF, this.entry);
+    if (status === 0 && this.entry.nodeid === FUSE_ROOT_ID) this.instantiate(this.entry);
+  }
+
+  /**
+   * The inode that `entry` names, with one reference more at the daemon; or -EIO for what the daemon cannot mean. `changedByUs`: the inode
+   * that the request itself has changed.
+   */
+  instantiate(entry: EntryReply, changedByUs: Inode | null = null): Inode | Status {
     const { nodeid, generation, attr } = entry;
     let inode = this.#inodes.get(nodeid);
     const isSame = inode !== undefined && inode.generation === generation &&
@@ -95,12 +120,11 @@ export class Volume {
     if (inode === undefined) {
       inode = new Inode(nodeid, generation, attr.mode);
       this.#inodes.set(nodeid, inode);
-    } else {
-      this.#inodes.delete(nodeid);
-      this.#inodes.set(nodeid, inode);
     }
+    inode.recent = true;
     inode.lookups++;
-    this.setAttributes(inode, attr, entry.attrValidMs);
+    const isKept = this.versions?.adopt(inode, entry, inode === changedByUs) ?? true;
+    this.setAttributes(inode, attr, isKept ? entry.attrValidMs : 0);
     return inode;
   }
 
@@ -112,7 +136,8 @@ export class Volume {
     const ownsSize = data !== null && data.ownsSize;
     const changed = size !== attr.size || mtime !== attr.mtime || mtimeNsec !== attr.mtimeNsec;
     inode.attr.assign(attr);
-    inode.attrValidUntil = this.#until(validMs);
+    const isProven = this.versions !== null && inode.version.proven;
+    inode.attrValidUntil = this.versions !== null && !isProven ? 0 : this.#until(validMs);
     if (data === null) return;
     if (ownsTimes) {
       // fuse.h: FUSE_WRITEBACK_CACHE: the guest knows better, except of a later change of the inode itself.
@@ -121,7 +146,7 @@ export class Volume {
       if (!isLater) Object.assign(inode.attr, { ctime, ctimeNsec });
     }
     if (ownsSize) inode.attr.size = size;
-    else if (changed && !inode.ownChange) {
+    else if (changed && !inode.ownChange && !isProven) {
       const autoInvalidate = hasFlag(this.client.agreement.flags, FUSE_AUTO_INVAL_DATA);
       if (size !== attr.size) data.truncated(Math.min(size, attr.size));
       if (autoInvalidate || size !== attr.size) data.changedOutside();
@@ -133,7 +158,8 @@ export class Volume {
   /** Makes the attributes those that hold now, asking the daemon where they have expired, or in any case. */
   refresh(inode: Inode, force = false, handle: Handle | null = null): Status {
     if (inode.stale) return -EIO;
-    if (!force && this.now() < inode.attrValidUntil) return 0;
+    if (!force && this.attributesHold(inode)) return 0;
+    this.versions?.observe(inode);
     const version = inode.attrVersion;
     const status = getattr(this.client, inode.nodeid, handle, this.attrReply);
     if (status < 0) return status;
@@ -148,10 +174,45 @@ export class Volume {
     return 0;
   }
 
+  /** Whether what is known of the attributes can be relied on without asking. */
+  attributesHold(inode: Inode): boolean {
+    return this.versions === null
+      ? this.now() < inode.attrValidUntil
+      : inode.attrValidUntil > 0 && this.versions.holds(inode);
+  }
+
+  /** What a name is known to lead to, or null where it must be asked for. */
+  known(directory: Inode, key: string): Dentry | null {
+    const dentry = directory.children!.get(key);
+    return dentry !== undefined && this.#nameHolds(dentry) ? dentry : null;
+  }
+
+  /** All names in a directory, or null where that is not known. */
+  listing(directory: Inode): readonly DirectoryEntry[] | null {
+    return directory.listing !== null && this.versions!.holds(directory) ? directory.listing : null;
+  }
+
+  /** Whether file data may be served from the cache, and kept in it. What is there afterwards holds. */
+  mayCacheData(inode: Inode): boolean {
+    return this.versions === null || this.versions.observe(inode);
+  }
+
+  /** A request of ours that changes an inode is about to be sent. */
+  changing(inode: Inode): void {
+    this.versions?.changing(inode);
+  }
+
+  /** It has come back. */
+  changed(inode: Inode, succeeded: boolean): void {
+    this.versions?.changed(inode, succeeded);
+  }
+
   /** What is known of the attributes has been changed by a request of ours: ask next time. */
   expire(inode: Inode): void {
     inode.attrValidUntil = 0;
     inode.ownChange = inode.data !== null;
+    inode.listing = null;
+    inode.listingSerial++;
   }
 
   /** The data of a regular file. */
@@ -164,12 +225,13 @@ export class Volume {
   child(directory: Inode, name: Uint8Array): Inode | Status {
     const key = nameKey(name);
     const known = directory.children!.get(key);
-    if (known !== undefined && this.now() < known.validUntil) {
+    if (known !== undefined && this.#nameHolds(known)) {
       if (known.inode === null) return -ENOENT;
-      this.#touch(known.inode);
+      known.inode.recent = true;
       return known.inode;
     }
     if (directory.stale) return -ENOENT;
+    this.versions?.observe(directory);
     const status = lookup(this.client, directory.nodeid, name, this.entry);
     if (status === 0 && this.entry.nodeid !== 0) return this.enter(directory, name);
     if (known !== undefined) this.dropDentry(known);
@@ -180,12 +242,16 @@ export class Volume {
   }
 
   /** Takes over a reply that named an inode, in `entry`, under a name. */
-  enter(directory: Inode, name: Uint8Array): Inode | Status {
-    const inode = this.instantiate(this.entry);
+  enter(
+    directory: Inode,
+    name: Uint8Array,
+    changedByUs: Inode | null = null,
+  ): Inode | Status {
+    const inode = this.instantiate(this.entry, changedByUs);
     if (typeof inode === "number") return inode;
     const key = nameKey(name);
     const known = directory.children!.get(key);
-    if (known !== undefined && known.inode === inode) {
+    if (known !== undefined && known.inode === inode && this.versions === null) {
       known.validUntil = this.#until(this.entry.entryValidMs);
     } else {
       if (known !== undefined) this.dropDentry(known);
@@ -203,7 +269,12 @@ export class Volume {
     this.dropDentry(known);
     if (known.inode === null) return;
     const key = nameKey(toName);
-    this.#remember(to, toName, key, known.inode, Math.max(0, known.validUntil - this.now()));
+    const left = this.versions === null
+      ? known.validUntil - this.now()
+      : known.epoch === from.namesEpoch
+      ? ALWAYS_MS
+      : 0;
+    this.#remember(to, toName, key, known.inode, Math.max(0, left));
   }
 
   /** Forgets a name: it is to be asked for. */
@@ -242,6 +313,7 @@ export class Volume {
     const status = this.flushAll();
     this.client.destroy();
     this.#inodes.clear();
+    this.versions?.close();
     return status;
   }
 
@@ -258,8 +330,10 @@ export class Volume {
       set attrVersion(version) {
         inode.attrVersion = version;
       },
-      dax: { window: dax, always },
+      dax: { window: dax, always, isStoredTo: this.versions === null },
       refresh: () => this.refresh(inode, true),
+      changing: () => this.changing(inode),
+      changed: (succeeded, reply) => this.#dataChanged(inode, succeeded, reply),
       hold(count) {
         inode.holds += count;
       },
@@ -273,7 +347,10 @@ export class Volume {
     inode: Inode | null,
     validMs: number,
   ): void {
-    if (inode === null && this.#until(validMs) <= this.now()) return;
+    const epoch = this.versions === null || (parent.version.proven && validMs > 0)
+      ? parent.namesEpoch
+      : -1;
+    if (inode === null && (epoch < 0 || this.#until(validMs) <= this.now())) return;
     // The name may be part of a longer path.
     const dentry: Dentry = {
       parent,
@@ -281,6 +358,7 @@ export class Volume {
       key,
       inode,
       validUntil: this.#until(validMs),
+      epoch,
     };
     parent.children!.set(key, dentry);
     if (inode === null) return;
@@ -300,12 +378,34 @@ export class Volume {
         return validMs === 0 ? 0 : this.now() + validMs;
       case "always":
         return this.now() + ALWAYS_MS;
+      case "shared":
+        return validMs === 0 ? 0 : Infinity;
     }
   }
 
-  #touch(inode: Inode): void {
-    this.#inodes.delete(inode.nodeid);
-    this.#inodes.set(inode.nodeid, inode);
+  #nameHolds(dentry: Dentry): boolean {
+    return this.versions === null
+      ? this.now() < dentry.validUntil
+      : dentry.epoch === dentry.parent.namesEpoch && this.versions.holds(dentry.parent);
+  }
+
+  /** Cache mode "shared": somebody else has changed the inode. What was written here is sent before what they wrote is looked at. */
+  #forgetContents(inode: Inode): void {
+    inode.attrValidUntil = 0;
+    inode.namesEpoch++;
+    inode.listing = null;
+    inode.listingSerial++;
+    inode.linkTarget = null;
+    inode.data?.changedOutside();
+  }
+
+  /** A WRITE or SETATTR of the data side has come back, the latter with the attributes that it has led to. */
+  #dataChanged(inode: Inode, succeeded: boolean, reply: AttrReply | null): void {
+    if (this.versions === null) return;
+    this.versions.changed(inode, succeeded);
+    if (succeeded && reply !== null && inode.version.proven && inode.version.outstanding === 0) {
+      this.setAttributes(inode, reply.attr, reply.validMs);
+    }
   }
 
   /**
@@ -318,6 +418,13 @@ export class Volume {
     const goal = Math.floor(this.options.inodeCountMax * 0.95);
     for (const inode of this.#inodes.values()) {
       if (this.#inodes.size <= goal) return;
+      if (inode.recent) {
+        // Once more round: moving it at each use would cost as much as the rest of a look-up.
+        inode.recent = false;
+        this.#inodes.delete(inode.nodeid);
+        this.#inodes.set(inode.nodeid, inode);
+        continue;
+      }
       if (inode.holds > 0 || inode.stale) continue;
       if (inode.children !== null && !this.#clearNegatives(inode)) continue;
       if (inode.data !== null) {

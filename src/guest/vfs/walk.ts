@@ -131,11 +131,16 @@ export function resolve(
 
 /** A symbolic link's target, or a negative errno. */
 export function linkTarget(volume: Volume, link: Inode): Uint8Array<ArrayBuffer> | Status {
-  if (link.linkTarget !== null) return link.linkTarget;
+  const { versions } = volume;
+  if (link.linkTarget !== null && (versions === null || versions.holds(link))) {
+    return link.linkTarget;
+  }
+  const isKept = versions === null
+    ? hasFlag(volume.client.agreement.flags, FUSE_CACHE_SYMLINKS) && volume.options.cache !== "none"
+    : versions.observe(link);
   const target = readlink(volume.client, link.nodeid);
   if (typeof target === "number") return target;
-  const kept = hasFlag(volume.client.agreement.flags, FUSE_CACHE_SYMLINKS);
-  if (kept && volume.options.cache !== "none") link.linkTarget = target;
+  if (isKept) link.linkTarget = target;
   return target;
 }
 

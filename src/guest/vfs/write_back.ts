@@ -71,7 +71,10 @@ export class WriteBack {
     const change = { mtime: [attr.mtime, attr.mtimeNsec] as const };
     const { client } = this.#blocks.cache;
     const handle = writer === undefined ? null : writer.handle;
-    const status = setattr(client, this.#blocks.inode.nodeid, handle, change, attrReply);
+    const { inode } = this.#blocks;
+    inode.changing();
+    const status = setattr(client, inode.nodeid, handle, change, attrReply);
+    inode.changed(status === 0, attrReply);
     if (status < 0 && this.#error === 0) this.#error = status;
   }
 
@@ -135,6 +138,7 @@ export class WriteBack {
       block.writing++;
     }
     request.expect(WRITE_OUT.SIZE);
+    this.#blocks.inode.changing();
     client.postThen(request, (done, status) => this.#sent(blocks, done, status, size));
   }
 
@@ -142,6 +146,7 @@ export class WriteBack {
     for (const block of blocks) block.writing--;
     const count = status < 0 ? status : written(request, size);
     this.#blocks.cache.client.end(request);
+    this.#blocks.inode.changed(count === size, null);
     if (count === size || this.#error < 0) return;
     // A short write of cached data is an error (Linux: fuse_writepage_end).
     this.#error = count < 0 ? count : SHORT_WRITE;

@@ -127,7 +127,9 @@ function changed(
   opcode: number,
   send: () => Status,
 ): Status {
+  volume.changing(inode);
   const status = asked(volume, opcode, send);
+  volume.changed(inode, status === 0);
   volume.expire(inode);
   return status;
 }
