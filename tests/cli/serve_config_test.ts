@@ -25,6 +25,7 @@ Deno.test("serveConfig() has the documented defaults", () => {
     pollMicroseconds: 0,
     rlimitNofile: null,
     window: { size: 512 * 1024 ** 2, protocolBit: 22 },
+    versions: null,
     passthrough: { sharedDir: "/srv", ...PASSTHROUGH_DEFAULTS },
   });
 });
@@ -65,6 +66,8 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
     ...["--tag", "data", "--keep-listening", "--num-request-queues", "4", "--poll-us", "50"],
     ...["--rlimit-nofile=0", "--thread-pool-size=8", "--socket-group", "kvm", "-f"],
     ...["--dax-window", "8G", "--dax-protocol-bit", "21"],
+    ...["--cache", "shared", "--version-table", "/dev/shm/v", "--version-slots", "1024"],
+    "--watch-host",
   );
   assert.deepEqual({ ...found, passthrough: null }, {
     endpoint: { kind: "path", path: "/run/s", group: "kvm" },
@@ -74,7 +77,16 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
     pollMicroseconds: 50,
     rlimitNofile: 0,
     window: { size: 8 * 1024 ** 3, protocolBit: 21 },
+    versions: { path: "/dev/shm/v", slotCount: 1024, watchHost: true },
     passthrough: null,
+  });
+});
+
+Deno.test("serveConfig() has one version table for all daemons of a host", () => {
+  assert.deepEqual(config("--cache=shared").versions, {
+    path: "/dev/shm/virtiofsd-ts-versions",
+    slotCount: 524288,
+    watchHost: false,
   });
 });
 
@@ -118,6 +130,12 @@ const MISUSES: readonly (readonly string[])[] = [
   ["--shared-dir=/s", "--fd=-1"],
   ["--shared-dir=/s", "--fd=x"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache=sometimes"],
+  ["--shared-dir=/s", "--socket-path=/r", "--version-table=/dev/shm/v"],
+  ["--shared-dir=/s", "--socket-path=/r", "--cache=auto", "--version-slots=64"],
+  ["--shared-dir=/s", "--socket-path=/r", "--cache=always", "--watch-host"],
+  ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--version-table="],
+  ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--version-slots=1000"],
+  ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--version-slots=32"],
   ["--shared-dir=/s", "--socket-path=/r", "--timeout=-1"],
   ["--shared-dir=/s", "--socket-path=/r", "--log-level=loud"],
   ["--shared-dir=/s", "--socket-path=/r", "--sandbox=jail"],

@@ -47,6 +47,7 @@ Deno.test("tables follow each other without touching", () => {
       layout.DATA_REGION_OFFSET,
       layout.DATA_REGION_COUNT_MAX * layout.DATA_REGION.SIZE,
     ],
+    ["version references", layout.VERSION_REFERENCES_OFFSET, layout.VERSION_SLOT_COUNT_MAX * 4],
   ];
   let end = 0;
   for (const [what, offset, size] of areas) {
@@ -71,6 +72,7 @@ Deno.test("fields of a slot, and of the header, do not overlap", () => {
       layout.DAX_INODE,
       layout.DEMOTION,
       layout.DATA_REGION,
+      layout.VERSIONS_HEADER,
     ]
   ) {
     const list = Object.entries(offsets).filter(([key]) => key !== "SIZE").map(([, offset]) =>
