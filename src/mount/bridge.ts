@@ -8,13 +8,16 @@
  * @module
  */
 
+import { assert } from "../assert.ts";
 import { EAGAIN, EINTR, EIO, ENODEV, ENOENT, errnoName, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   BATCH_FORGET_IN,
+  ENTRY_OUT,
   FILE_LOCK,
   FORGET_IN,
   FORGET_ONE,
+  FUSE_ROOT_ID,
   IN_HEADER,
   INTERRUPT_IN,
   LK_IN,
@@ -25,8 +28,12 @@ import {
 import { F_UNLCK } from "../wire/linux.ts";
 import type { Driver } from "../guest/driver/driver.ts";
 import { SLOT, type Slot } from "../guest/driver/slot.ts";
-import { adjustReply, adjustRequest, type OfferedFlags } from "./init.ts";
+import { ENTRYVER_OUT } from "../wire/shared_versions.ts";
+import { Asked } from "./asked.ts";
+import { adjustReply, adjustRequest, hasVersions, type OfferedFlags } from "./init.ts";
+import type { KernelCaches } from "./kernel_caches.ts";
 import { bodySize } from "./reply_size.ts";
+import { versionSize } from "./versioned_replies.ts";
 
 /** Bytes of data in one READ or WRITE: the kernel's own bound (256 pages). */
 export const DATA_SIZE_MAX: number = 1024 * 1024;
@@ -44,6 +51,7 @@ class Pending {
   uniqueHigh = 0;
   /** The kernel has been answered already. */
   answered = false;
+  readonly asked = new Asked();
 }
 
 /** One mount's traffic. Used by one thread. */
@@ -51,6 +59,9 @@ export class Bridge {
   readonly #driver: Driver;
   readonly #fuseFd: number;
   readonly #warn: (message: string) => void;
+  readonly #versions: (() => KernelCaches) | null;
+  /** Once the daemon has agreed to say versions. */
+  #caches: KernelCaches | null = null;
   readonly #pending = new Map<Slot, Pending>();
   #offered: OfferedFlags = { flags: 0, flags2: 0 };
   /** Whether the kernel may have requests that were not read yet. */
@@ -58,10 +69,17 @@ export class Bridge {
   #unmounted = false;
   #saidNonsense = false;
 
-  constructor(driver: Driver, fuseFd: number, warn: (message: string) => void) {
+  /** `versions` is asked once the daemon has agreed to say versions (`wire/shared_versions.ts`); null: it is not asked to. */
+  constructor(
+    driver: Driver,
+    fuseFd: number,
+    warn: (message: string) => void,
+    versions: (() => KernelCaches) | null = null,
+  ) {
     this.#driver = driver;
     this.#fuseFd = fuseFd;
     this.#warn = warn;
+    this.#versions = versions;
     driver.watch(fuseFd, () => {
       this.#readable = true;
     });
@@ -76,7 +94,8 @@ export class Bridge {
       const reaped = driver.reap();
       if (this.#unmounted) return true;
       if (driver.dead !== null) return false;
-      if (!took && !reaped) driver.sleep(-1);
+      const pause = this.#caches === null ? -1 : Math.ceil(this.#caches.work());
+      if (!took && !reaped && pause !== 0) driver.sleep(pause);
     }
   }
 
@@ -144,15 +163,19 @@ export class Bridge {
     pending.answered = false;
     const args = slot.request + IN_HEADER.SIZE;
     if (opcode === Opcode.INIT) {
-      this.#offered = adjustRequest(slot.bytes, args, size - IN_HEADER.SIZE);
+      const versions = this.#versions !== null;
+      this.#offered = adjustRequest(slot.bytes, args, size - IN_HEADER.SIZE, versions);
     }
+    const caches = this.#caches;
+    caches?.ask(pending.asked, slot.bytes, slot.request, size - IN_HEADER.SIZE);
     // As Linux's virtio-fs driver lays it out; the C daemon relies on some of it (virtio 1.3, 5.11.6).
     slot.addReadable(slot.request, IN_HEADER.SIZE);
     const argsSize = opcode === Opcode.WRITE ? WRITE_IN.SIZE : size - IN_HEADER.SIZE;
     slot.addReadable(args, argsSize);
     slot.addReadable(args + argsSize, size - IN_HEADER.SIZE - argsSize);
     slot.addWritable(slot.reply, OUT_HEADER.SIZE);
-    const body = bodySize(opcode, (field) => view.getUint32(args + field, true));
+    const body = bodySize(opcode, (field) => view.getUint32(args + field, true)) +
+      (caches === null ? 0 : versionSize(opcode));
     slot.addWritable(
       slot.reply + OUT_HEADER.SIZE,
       Math.min(body, slot.replySizeMax - OUT_HEADER.SIZE),
@@ -170,19 +193,68 @@ export class Bridge {
       if (outcome === 0 && pending.opcode === Opcode.SETLKW) return this.#unlock(slot);
       return this.#driver.release(slot);
     }
-    if (outcome < 0) this.#refuse(slot, pending, outcome);
-    else {
-      if (pending.opcode === Opcode.INIT) {
-        const body = slot.reply + OUT_HEADER.SIZE;
-        const size = slot.usedSize - OUT_HEADER.SIZE;
-        adjustReply(slot.bytes, body, size, this.#offered, DATA_SIZE_MAX);
-      }
-      const sent = this.#write(slot, slot.usedSize);
-      // The kernel holds replies to rules of its own.
-      if (sent < 0 && sent !== -ENOENT) this.#refuse(slot, pending, -EIO);
-    }
+    const caches = this.#caches;
+    if (outcome < 0) {
+      caches?.end(pending.asked, false);
+      this.#refuse(slot, pending, outcome);
+      caches?.told(pending.asked, false);
+    } else if (pending.opcode === Opcode.INIT) return this.#answerInit(slot, pending);
+    else if (caches !== null) this.#answerVersioned(slot, pending, caches);
+    else this.#pass(slot, pending, slot.usedSize);
     this.#driver.release(slot);
   };
+
+  #answerVersioned(slot: Slot, pending: Pending, caches: KernelCaches): void {
+    const size = caches.answer(pending.asked, slot.bytes, slot.reply, slot.usedSize);
+    if (size < 0) this.#refuse(slot, pending, this.#nonsense());
+    else this.#pass(slot, pending, size);
+    const error = slot.bytes.view.getInt32(slot.reply + OUT_HEADER.ERROR, true);
+    caches.told(pending.asked, error === 0);
+  }
+
+  #answerInit(slot: Slot, pending: Pending): void {
+    const body = slot.reply + OUT_HEADER.SIZE;
+    const size = slot.usedSize - OUT_HEADER.SIZE;
+    const versioned = hasVersions(slot.bytes, body, size, this.#offered);
+    adjustReply(slot.bytes, body, size, this.#offered, DATA_SIZE_MAX);
+    const finish = () => {
+      this.#pass(slot, pending, slot.usedSize);
+      this.#driver.release(slot);
+    };
+    if (versioned && this.#versions !== null) this.#beginVersions(this.#versions(), finish);
+    else finish();
+  }
+
+  /** Asks for the root's version, which no request of the kernel brings along, before the kernel sends any. */
+  #beginVersions(caches: KernelCaches, finish: () => void): void {
+    this.#caches = caches;
+    const slot = this.#driver.acquire();
+    assert(slot !== null, "the kernel sends nothing beside INIT");
+    const args = slot.request + IN_HEADER.SIZE;
+    this.#writeHeader(slot, Opcode.LOOKUP, IN_HEADER.SIZE + 2);
+    // No number of the kernel's is odd.
+    slot.bytes.view.setUint32(slot.request + IN_HEADER.UNIQUE, 1, true);
+    slot.bytes.setU64(slot.request + IN_HEADER.NODEID, FUSE_ROOT_ID);
+    slot.bytes.setCString(args, ".");
+    slot.addReadable(slot.request, IN_HEADER.SIZE);
+    slot.addReadable(args, 2);
+    slot.addWritable(slot.reply, OUT_HEADER.SIZE);
+    slot.addWritable(slot.reply + OUT_HEADER.SIZE, ENTRY_OUT.SIZE + ENTRYVER_OUT.SIZE);
+    slot.onUsed = () => {
+      caches.learnRoot(slot.bytes, slot.reply, slot.failure < 0 ? 0 : slot.usedSize);
+      this.#driver.release(slot);
+      finish();
+    };
+    this.#driver.add(slot);
+    this.#driver.publish();
+  }
+
+  /** Gives the kernel the first `size` bytes of the reply. */
+  #pass(slot: Slot, pending: Pending, size: number): void {
+    const sent = this.#write(slot, size);
+    // The kernel holds replies to rules of its own.
+    if (sent < 0 && sent !== -ENOENT) this.#refuse(slot, pending, -EIO);
+  }
 
   /** 0 if what came back is a reply to the slot's request (errors among them), else what the kernel is to be told. */
   #check(slot: Slot, pending: Pending): Status {
@@ -194,7 +266,10 @@ export class Bridge {
       view.getUint32(slot.reply + OUT_HEADER.UNIQUE + 4, true) === pending.uniqueHigh;
     const sound = length === slot.usedSize && length >= OUT_HEADER.SIZE &&
       length <= slot.writableSize && ours && error <= 0 && error > -ERRNO_END;
-    if (sound) return 0;
+    return sound ? 0 : this.#nonsense();
+  }
+
+  #nonsense(): Status {
     if (!this.#saidNonsense) {
       this.#saidNonsense = true;
       this.#warn("The daemon's reply is none to the request; answered with EIO");
@@ -239,6 +314,7 @@ export class Bridge {
     slot.addReadable(slot.request, size);
     slot.onUsed = this.#release;
     this.#driver.add(slot);
+    this.#caches?.forget(from.bytes, nodeidAt, countAt);
   }
 
   readonly #release = (slot: Slot): void => this.#driver.release(slot);

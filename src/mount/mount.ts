@@ -7,8 +7,20 @@
 import type { OwnedFd } from "../sys/fd.ts";
 import { SetupError } from "../setup_error.ts";
 import { mountFuse, openFuseDevice, unmount } from "./mount_point.ts";
-import type { MountMessage, MountStart } from "./worker_messages.ts";
-import { MOUNT_WORKER_NAME, MOUNT_WORKER_URL } from "./worker_url.ts";
+import { NoticeRing } from "./notice_ring.ts";
+import type {
+  MountMessage,
+  MountStart,
+  NoticeFailure,
+  NoticeSource,
+  NoticeStart,
+} from "./worker_messages.ts";
+import {
+  MOUNT_WORKER_NAME,
+  MOUNT_WORKER_URL,
+  NOTICE_WORKER_NAME,
+  NOTICE_WORKER_URL,
+} from "./worker_url.ts";
 
 /** What is mounted where. */
 export interface MountRequest {
@@ -57,6 +69,7 @@ async function serve(
 ): Promise<void> {
   const { socketPath, mountPoint, flags, queueCount, pollMicroseconds } = request;
   const ended = Promise.withResolvers<void>();
+  let stopNotices = () => {};
   const onAbort = () => {
     try {
       if (unmount(mountPoint) === "busy") {
@@ -78,6 +91,9 @@ async function serve(
           mountFuse(source, mountPoint, device.number, flags);
         } catch (error) {
           return ended.reject(error);
+        }
+        if (data.notices !== null) {
+          stopNotices = startNotices(data.notices, device.number, ended.reject);
         }
         worker.postMessage(null);
         events.mounted(source);
@@ -108,5 +124,26 @@ async function serve(
     await ended.promise;
   } finally {
     signal.removeEventListener("abort", onAbort);
+    stopNotices();
   }
+}
+
+/** Starts the thread that writes notices, for a file system that is mounted. Returns what ends it. */
+function startNotices(
+  source: NoticeSource,
+  fuseFd: number,
+  onFailure: (error: SetupError) => void,
+): () => void {
+  const worker = new Worker(NOTICE_WORKER_URL, { type: "module", name: NOTICE_WORKER_NAME });
+  worker.onerror = (event) => {
+    event.preventDefault();
+    onFailure(new SetupError(`The thread that writes notices failed: ${event.message}`));
+  };
+  worker.onmessage = ({ data }: MessageEvent<NoticeFailure>) => onFailure(new SetupError(data));
+  const start: NoticeStart = { ...source, fuseFd };
+  worker.postMessage(start);
+  return () => {
+    new NoticeRing(source.ring).end();
+    worker.terminate();
+  };
 }

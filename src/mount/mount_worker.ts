@@ -8,8 +8,14 @@
 
 import { Driver, driverMemorySize } from "../guest/driver/driver.ts";
 import { Frontend } from "../guest/frontend/frontend.ts";
+import { VersionTable } from "../guest/client/version_table.ts";
+import { VERSION_REGION_ID } from "../wire/shared_versions.ts";
 import { Bridge, BRIDGE_SLOT_SIZE } from "./bridge.ts";
-import type { MountMessage, MountStart } from "./worker_messages.ts";
+import { KernelCaches } from "./kernel_caches.ts";
+import { NoticeRing } from "./notice_ring.ts";
+import { Notices } from "./notices.ts";
+import { TableVersions } from "./version_numbers.ts";
+import type { MountMessage, MountStart, NoticeSource } from "./worker_messages.ts";
 import { MOUNT_WORKER_NAME } from "./worker_url.ts";
 
 interface WorkerScope {
@@ -44,16 +50,39 @@ async function connect(start: MountStart): Promise<{ driver: Driver; tag: string
   }
 }
 
+/** What the thread that writes notices needs, if the daemon has a version table. */
+function noticeSource({ frontend }: Driver): NoticeSource | null {
+  if (!frontend.shmemRegions.has(VERSION_REGION_ID)) return null;
+  const foreign = [frontend.socketFd];
+  if (frontend.backendChannel !== null) foreign.push(frontend.backendChannel.fd);
+  return { ring: NoticeRing.makeBuffer(), foreign };
+}
+
+function openCaches(
+  { frontend }: Driver,
+  ring: SharedArrayBuffer,
+  warn: (message: string) => void,
+): KernelCaches {
+  const table = VersionTable.open(frontend.shmemRegions.get(VERSION_REGION_ID));
+  if (typeof table === "string") {
+    warn(`The version table cannot be used (${table}): the kernel keeps no names and attributes`);
+  }
+  const source = typeof table === "string" ? null : new TableVersions(table);
+  return new KernelCaches(source, new Notices(new NoticeRing(ring)), warn);
+}
+
 async function work(scope: WorkerScope, start: MountStart): Promise<void> {
   try {
     const mounted = new Promise((resolve) => {
       scope.onmessage = resolve;
     });
     const { driver, tag } = await connect(start);
-    scope.postMessage({ kind: "connected", tag });
+    const notices = noticeSource(driver);
+    scope.postMessage({ kind: "connected", tag, notices });
     await mounted;
     const warn = (message: string) => scope.postMessage({ kind: "warning", message });
-    const bridge = new Bridge(driver, start.fuseFd, warn);
+    const versions = notices === null ? null : () => openCaches(driver, notices.ring, warn);
+    const bridge = new Bridge(driver, start.fuseFd, warn, versions);
     const unmounted = bridge.run();
     if (unmounted) bridge.destroy();
     const reason = driver.dead;

@@ -12,10 +12,31 @@ export interface MountStart {
   readonly pollMicroseconds: number;
 }
 
+/** Where a mount's notices are. */
+export interface NoticeSource {
+  /** See `notice_ring.ts`. */
+  readonly ring: SharedArrayBuffer;
+  /** Descriptors that the thread which writes the notices must not hold on to: whoever is at their other end waits for them to be closed. */
+  readonly foreign: readonly number[];
+}
+
+/** What the thread that writes notices is told: begin. */
+export interface NoticeStart extends NoticeSource {
+  readonly fuseFd: number;
+}
+
+/** Why it cannot. */
+export type NoticeFailure = string;
+
 /** The second, without content: the kernel has mounted, and sends requests. */
 export type MountMessage =
   /** The daemon is there. */
-  | { readonly kind: "connected"; readonly tag: string | null }
+  | {
+    readonly kind: "connected";
+    readonly tag: string | null;
+    /** What will be sent to the kernel unasked, if anything. */
+    readonly notices: NoticeSource | null;
+  }
   | { readonly kind: "failed"; readonly reason: string }
   | { readonly kind: "warning"; readonly message: string }
   | { readonly kind: "unmounted" }
