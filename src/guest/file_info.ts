@@ -5,7 +5,7 @@
  */
 
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } from "../wire/linux.ts";
-import type { DirectoryEntry } from "./vfs/directory_stream.ts";
+import type { DirectoryEntry } from "./vfs/directory_entry.ts";
 import type { Stat } from "./vfs/stat.ts";
 
 /** Attributes of a file. Times have milliseconds as dates, and nanoseconds since 1970 beside them. */

@@ -16,6 +16,9 @@ import {
   writeUntouched,
 } from "../../sys/fault_safe_copy.ts";
 import { NativeMemory } from "../../sys/native_memory.ts";
+import { FUSE2_HAS_INODE_DAX } from "../../wire/fuse.ts";
+import { hasFlag } from "../client/agreement.ts";
+import type { GuestDaxMode } from "../client/dax_mode.ts";
 import type { FuseClient } from "../client/fuse_client.ts";
 import { removeMappings, setupMapping } from "../client/mappings.ts";
 import type { ShmemRegion } from "../frontend/shmem_region.ts";
@@ -160,4 +163,12 @@ export class DaxWindow {
     Deno.unrefTimer(timer);
     this.#timer = timer;
   }
+}
+
+/** The window that files of the session are mapped into, if they are. */
+export function windowOf(client: FuseClient, mode: GuestDaxMode): DaxWindow | null {
+  const region = client.driver.frontend.shmemRegions.get(DAX_REGION_ID);
+  const { flags2 } = client.agreement;
+  const isWanted = mode === "always" || (mode === "inode" && hasFlag(flags2, FUSE2_HAS_INODE_DAX));
+  return isWanted && region !== undefined ? new DaxWindow(client, region) : null;
 }

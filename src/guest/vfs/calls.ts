@@ -27,7 +27,7 @@ import * as attributes from "./attributes.ts";
 import type { DaxView } from "../dax/dax_view.ts";
 import { resolveKnown } from "./cached_walk.ts";
 import { Descriptors } from "./descriptors.ts";
-import type { DirectoryEntry } from "./directory_stream.ts";
+import type { DirectoryEntry } from "./directory_entry.ts";
 import * as fileCalls from "./file_calls.ts";
 import type { Inode } from "./inode.ts";
 import * as locks from "./locks.ts";

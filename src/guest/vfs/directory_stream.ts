@@ -8,20 +8,11 @@ import { ENOENT, type Status } from "../../sys/errno.ts";
 import { FUSE_DO_READDIRPLUS } from "../../wire/fuse.ts";
 import { readdir } from "../client/directories.ts";
 import { hasFlag } from "../client/agreement.ts";
+import type { DirectoryEntry } from "./directory_entry.ts";
 import type { Inode } from "./inode.ts";
 import { openedAtDaemon } from "./open.ts";
 import type { OpenFile } from "./open_file.ts";
 import type { Volume } from "./volume.ts";
-
-/** One name in a directory. */
-export interface DirectoryEntry {
-  readonly name: Uint8Array;
-  readonly ino: number;
-  /** DT_*: the type bits of the mode, shifted. */
-  readonly type: number;
-  /** Where to go on after it: a cookie of the daemon's. */
-  readonly next: bigint;
-}
 
 /** Listings that are longer are not kept. */
 const LISTING_COUNT_MAX = 100_000;

@@ -19,7 +19,7 @@ import { O_ACCMODE, O_RDONLY, O_RDWR } from "../../wire/linux.ts";
 import { hasFlag } from "../client/agreement.ts";
 import type { DaxView } from "../dax/dax_view.ts";
 import type { DaxWindow } from "../dax/dax_window.ts";
-import { DaxData, type DaxInode, type DaxPage } from "./dax_data.ts";
+import { DaxData, type DaxInode } from "./dax_data.ts";
 import { readDirect, writeDirect } from "./direct_io.ts";
 import { type DataFile, FileBlocks, pageMask } from "./file_blocks.ts";
 import {
@@ -31,17 +31,9 @@ import {
   type PageCache,
   PAGES_PER_FRAME,
 } from "./page_cache.ts";
+import type { Page } from "./page.ts";
 import { PageReader } from "./page_reader.ts";
 import { WriteBack } from "./write_back.ts";
-
-/** A page of a file in memory: what a page fault of a mapping gives. */
-export interface Page {
-  /** The memory that it is in, and where. */
-  readonly bytes: Uint8Array;
-  readonly offset: number;
-  /** What keeps it: a block of the page cache with the page's bit in its masks, or a range of the DAX window. */
-  readonly kept: { readonly block: Block; readonly bit: number } | DaxPage;
-}
 
 /** The data of one regular file. */
 export class FileData implements BlockOwner {

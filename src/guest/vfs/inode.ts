@@ -7,9 +7,9 @@
 
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../wire/linux.ts";
 import { Attr } from "../client/replies.ts";
-import type { DirectoryEntry } from "./directory_stream.ts";
+import type { DirectoryEntry } from "./directory_entry.ts";
 import type { FileData } from "./file_data.ts";
-import { InodeVersion } from "./versions.ts";
+import { InodeVersion } from "./inode_version.ts";
 
 /** A name in the dentry cache: what LOOKUP said of it and for how long that holds. */
 export interface Dentry {
@@ -91,5 +91,22 @@ export class Inode {
 
   get isSymlink(): boolean {
     return this.type === S_IFLNK;
+  }
+
+  /** Cache mode "shared": somebody else has changed it. What was written here is sent before what they wrote is looked at. */
+  forgetContents(): void {
+    this.attrValidUntil = 0;
+    this.namesEpoch++;
+    this.listing = null;
+    this.listingSerial++;
+    this.linkTarget = null;
+    this.data?.changedOutside();
+  }
+
+  /** Whether a directory has no names left that lead somewhere, once those are forgotten that do not. */
+  forgetAbsentNames(): boolean {
+    for (const dentry of this.children!.values()) if (dentry.inode !== null) return false;
+    this.children!.clear();
+    return true;
   }
 }

@@ -10,41 +10,23 @@
  */
 
 import { EIO, ENOENT, ENOSYS, type Status } from "../../sys/errno.ts";
-import { FUSE2_HAS_INODE_DAX, FUSE_AUTO_INVAL_DATA, FUSE_ROOT_ID } from "../../wire/fuse.ts";
+import { FUSE_AUTO_INVAL_DATA, FUSE_ROOT_ID } from "../../wire/fuse.ts";
 import { S_IFDIR, S_IFMT } from "../../wire/linux.ts";
 import { getattr, syncfs } from "../client/attributes.ts";
 import type { Handle } from "../client/files.ts";
 import type { FuseClient } from "../client/fuse_client.ts";
 import { hasFlag } from "../client/agreement.ts";
 import { lookup } from "../client/names.ts";
-import type { VersionTable } from "../client/version_table.ts";
 import { type Attr, AttrReply, EntryReply, OpenReply } from "../client/replies.ts";
-import type { GuestDaxMode } from "../client/dax_mode.ts";
-import { DAX_REGION_ID, DaxWindow } from "../dax/dax_window.ts";
-import type { GuestCacheMode } from "./cache_mode.ts";
+import { type DaxWindow, windowOf } from "../dax/dax_window.ts";
 import type { DaxInode } from "./dax_data.ts";
-import type { DirectoryEntry } from "./directory_stream.ts";
+import type { DirectoryEntry } from "./directory_entry.ts";
 import { FileData } from "./file_data.ts";
 import { type Dentry, Inode, nameKey } from "./inode.ts";
+import { KnownInodes } from "./known_inodes.ts";
 import { PageCache } from "./page_cache.ts";
 import { Versions } from "./versions.ts";
-
-/** How a volume caches. */
-export interface VolumeOptions {
-  readonly cache: GuestCacheMode;
-  /** Inodes known at a time; each is a reference that the daemon keeps a descriptor for. */
-  readonly inodeCountMax: number;
-  /** Bytes of file data cached. */
-  readonly pageCacheSize: number;
-  /** Whether files are mapped into the device's window. Default "never". */
-  readonly dax?: GuestDaxMode;
-  /** Cache mode "shared": the table of versions, if the daemon has one. */
-  readonly versionTable?: VersionTable | null;
-  /** Is told, once a session, of what a daemon should not say. */
-  readonly warn?: (message: string) => void;
-  /** The clock of all time-outs, in milliseconds. */
-  readonly now?: () => number;
-}
+import type { VolumeOptions } from "./volume_options.ts";
 
 /** "always": a day. */
 const ALWAYS_MS = 86_400_000;
@@ -67,8 +49,7 @@ export class Volume {
   readonly openReply: OpenReply = new OpenReply();
   /** Opcodes that the daemon does not know (ENOSYS), not to be sent again. */
   readonly unsupported: Set<number> = new Set();
-  /** By nodeid, those that were looked at least recently first, about. */
-  readonly #inodes = new Map<number, Inode>();
+  readonly #inodes = new KnownInodes();
 
   /** `client`'s session has been started. */
   constructor(client: FuseClient, options: VolumeOptions) {
@@ -80,13 +61,13 @@ export class Volume {
     this.versions = options.cache !== "shared" ? null : new Versions(
       client,
       options.versionTable ?? null,
-      (inode) => this.#forgetContents(inode),
+      (inode) => inode.forgetContents(),
       options.warn ?? (() => {}),
     );
     this.root = new Inode(FUSE_ROOT_ID, 0, S_IFDIR);
     this.root.parent = this.root;
     this.root.holds = 1;
-    this.#inodes.set(FUSE_ROOT_ID, this.root);
+    this.#inodes.add(this.root);
   }
 
   /** How many inodes are known. */
@@ -119,7 +100,7 @@ export class Volume {
     }
     if (inode === undefined) {
       inode = new Inode(nodeid, generation, attr.mode);
-      this.#inodes.set(nodeid, inode);
+      this.#inodes.add(inode);
     }
     inode.recent = true;
     inode.lookups++;
@@ -190,11 +171,6 @@ export class Volume {
   /** All names in a directory, or null where that is not known. */
   listing(directory: Inode): readonly DirectoryEntry[] | null {
     return directory.listing !== null && this.versions!.holds(directory) ? directory.listing : null;
-  }
-
-  /** Whether file data may be served from the cache, and kept in it. What is there afterwards holds. */
-  mayCacheData(inode: Inode): boolean {
-    return this.versions === null || this.versions.observe(inode);
   }
 
   /** A request of ours that changes an inode is about to be sent. */
@@ -292,7 +268,7 @@ export class Volume {
   /** Sends everything that is dirty. The first error, or 0. */
   flushAll(): Status {
     let first: Status = 0;
-    for (const inode of [...this.#inodes.values()]) {
+    for (const inode of this.#inodes.all()) {
       const status = inode.data?.flush() ?? 0;
       if (status < 0 && first === 0) first = status;
     }
@@ -389,16 +365,6 @@ export class Volume {
       : dentry.epoch === dentry.parent.namesEpoch && this.versions.holds(dentry.parent);
   }
 
-  /** Cache mode "shared": somebody else has changed the inode. What was written here is sent before what they wrote is looked at. */
-  #forgetContents(inode: Inode): void {
-    inode.attrValidUntil = 0;
-    inode.namesEpoch++;
-    inode.listing = null;
-    inode.listingSerial++;
-    inode.linkTarget = null;
-    inode.data?.changedOutside();
-  }
-
   /** A WRITE or SETATTR of the data side has come back, the latter with the attributes that it has led to. */
   #dataChanged(inode: Inode, succeeded: boolean, reply: AttrReply | null): void {
     if (this.versions === null) return;
@@ -408,48 +374,23 @@ export class Volume {
     }
   }
 
-  /**
-   * Keeps to the budget: lets inodes go until a twentieth of it is free. Called between system calls, when nothing is in use that is not
-   * held.
-   */
+  /** Keeps to the budget. Called between system calls, when nothing is in use that is not held. */
   shrink(): void {
     this.dax?.work();
-    if (this.#inodes.size <= this.options.inodeCountMax) return;
-    const goal = Math.floor(this.options.inodeCountMax * 0.95);
-    for (const inode of this.#inodes.values()) {
-      if (this.#inodes.size <= goal) return;
-      if (inode.recent) {
-        // Once more round: moving it at each use would cost as much as the rest of a look-up.
-        inode.recent = false;
-        this.#inodes.delete(inode.nodeid);
-        this.#inodes.set(inode.nodeid, inode);
-        continue;
-      }
-      if (inode.holds > 0 || inode.stale) continue;
-      if (inode.children !== null && !this.#clearNegatives(inode)) continue;
-      if (inode.data !== null) {
-        // An error stays with the data, and so does the inode, until somebody asks.
-        if (inode.data.writeBack() < 0) continue;
-        inode.data.invalidate();
-      }
-      for (const dentry of [...inode.aliases]) this.dropDentry(dentry);
-      this.#inodes.delete(inode.nodeid);
-      this.client.forget(inode.nodeid, inode.lookups);
+    const { inodeCountMax } = this.options;
+    if (this.#inodes.size > inodeCountMax) this.#inodes.shrink(inodeCountMax, this.#leave);
+  }
+
+  /** Lets an inode go, if nobody needs it; whether that was so. */
+  readonly #leave = (inode: Inode): boolean => {
+    if (inode.children !== null && !inode.forgetAbsentNames()) return false;
+    if (inode.data !== null) {
+      // An error stays with the data, and so does the inode, until somebody asks.
+      if (inode.data.writeBack() < 0) return false;
+      inode.data.invalidate();
     }
-  }
-
-  /** Whether a directory has no names left that lead somewhere. */
-  #clearNegatives(directory: Inode): boolean {
-    for (const dentry of directory.children!.values()) if (dentry.inode !== null) return false;
-    directory.children!.clear();
+    for (const dentry of [...inode.aliases]) this.dropDentry(dentry);
+    this.client.forget(inode.nodeid, inode.lookups);
     return true;
-  }
-}
-
-/** The window that files of the session are mapped into, if they are. */
-function windowOf(client: FuseClient, mode: GuestDaxMode): DaxWindow | null {
-  const region = client.driver.frontend.shmemRegions.get(DAX_REGION_ID);
-  const { flags2 } = client.agreement;
-  const isWanted = mode === "always" || (mode === "inode" && hasFlag(flags2, FUSE2_HAS_INODE_DAX));
-  return isWanted && region !== undefined ? new DaxWindow(client, region) : null;
+  };
 }
