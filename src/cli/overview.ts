@@ -16,7 +16,7 @@ export const COMMANDS: Readonly<Record<CommandName, string>> = {
   mount: "Mount what a daemon serves on this host, through /dev/fuse",
   guest: "Use what a daemon serves from the shell: ls, cat, put, get, ...",
   bench: "Measure daemons, several in turn: latency, throughput, small files",
-  check: "Hold a daemon to the rules: check posix",
+  check: "Hold daemons to the rules: check posix, check coherence",
   demo: "Show it at work: a directory served, mounted and used, then the lines for your own VM",
 };
 

@@ -11,7 +11,8 @@ import { selfCommand } from "./self_command.ts";
 export type SubjectSource =
   | { readonly kind: "socket"; readonly socketPath: string }
   | { readonly kind: "directory"; readonly directory: string; readonly args?: readonly string[] }
-  | { readonly kind: "command"; readonly command: string };
+  /** Without `directory` it serves a new one. */
+  | { readonly kind: "command"; readonly command: string; readonly directory?: string };
 
 const STARTED_MS = 20_000;
 const STOPPED_MS = 5_000;
@@ -55,7 +56,7 @@ export class Subject {
       const socketPath = `${temporary}/daemon.sock`;
       const start = source.kind === "directory"
         ? ownDaemon(source, socketPath)
-        : otherDaemon(source.command, socketPath, temporary);
+        : otherDaemon(source.command, socketPath, source.directory ?? newShare(temporary));
       const { program, args, name, directory } = start;
       const child = await startDaemon(program, args, socketPath);
       return new Subject({ name, socketPath, directory }, child, temporary);
@@ -103,13 +104,17 @@ function ownDaemon(
   return { program: self.program, args, name: "virtiofsd-ts", directory };
 }
 
-function otherDaemon(command: string, socketPath: string, temporary: string): Start {
-  if (!command.includes("{socket}")) {
-    throw new SetupError(`The command "${command}" does not say where {socket} goes`);
-  }
+function newShare(temporary: string): string {
   const directory = `${temporary}/share`;
   Deno.mkdirSync(directory);
   Deno.chmodSync(directory, 0o755);
+  return directory;
+}
+
+function otherDaemon(command: string, socketPath: string, directory: string): Start {
+  if (!command.includes("{socket}")) {
+    throw new SetupError(`The command "${command}" does not say where {socket} goes`);
+  }
   const line = command.replaceAll("{socket}", socketPath).replaceAll("{dir}", directory);
   const words = command.trim().split(/\s+/);
   const program = words.find((word) => word.includes("virtiofs")) ?? words[0]!;
