@@ -61,6 +61,15 @@ export class Scratch {
     return this.#statx(AT_FDCWD, SCRATCH.PATH, AT_SYMLINK_NOFOLLOW);
   }
 
+  /** Looks at a name (one character per byte) in a directory that is open. */
+  statAt(fd: number, name: string): Status {
+    for (let i = 0; i < name.length; i++) {
+      this.memory.u8[SCRATCH.PATH + i] = name.charCodeAt(i);
+    }
+    this.memory.u8[SCRATCH.PATH + name.length] = 0;
+    return this.#statx(fd, SCRATCH.PATH, AT_SYMLINK_NOFOLLOW);
+  }
+
   /** Looks at what is open. */
   statFd(fd: number): Status {
     return this.#statx(fd, SCRATCH.EMPTY, AT_EMPTY_PATH);
