@@ -12,6 +12,7 @@ import { choice } from "@optique/core/valueparser";
 import { DaemonProcess } from "../demo/daemon_process.ts";
 import type { GuestDaxMode } from "../guest/client/dax_mode.ts";
 import type { OpcodeTraffic } from "../guest/client/traffic.ts";
+import { runCoherentGuests } from "../demo/coherent_guests.ts";
 import { runInProcessGuest } from "../demo/in_process_guest.ts";
 import { arrived, makeSample, taskFor } from "../demo/sample.ts";
 import { findUml, runUmlGuest, UML_PACKAGES } from "../demo/uml_guest.ts";
@@ -81,6 +82,7 @@ export async function runDemo(args: readonly string[]): Promise<number> {
       const code = await daemon.stop();
       good = verdict(code === EXIT.OK, `the daemon ended with exit code ${code}`) && good;
     }
+    if (guest !== "uml") good = await demoCoherentGuests(share, directory) && good;
     printVmLines();
     printOut(good ? "\nAll of it worked." : "\nNot all of it worked.");
     return good ? EXIT.OK : EXIT.FAILED;
@@ -110,6 +112,27 @@ async function demoProgramGuest(
   } catch (error) {
     speaker("guest")(error instanceof Error ? error.message : String(error));
     return verify(false, share, task.writeName);
+  }
+}
+
+/** Two daemons of one directory, a guest on each. */
+async function demoCoherentGuests(share: string, directory: string): Promise<boolean> {
+  heading("Two guests that share versions, each with a daemon of its own (--cache shared)");
+  const self = selfCommand();
+  const socketPaths = [`${directory}/a.sock`, `${directory}/b.sock`] as const;
+  const daemons: DaemonProcess[] = [];
+  try {
+    for (const socketPath of socketPaths) {
+      const args = ["serve", "--shared-dir", share, "--socket-path", socketPath];
+      args.push("--cache", "shared", "--version-table", `${directory}/versions`);
+      args.push("--version-slots", "1024", "--log-level", "info");
+      daemons.push(await DaemonProcess.start(self.program, [...self.args, ...args], () => {}));
+    }
+    const tell = (who: string, line: string) => speaker(`${who}`)(line);
+    const good = await runCoherentGuests(socketPaths, taskFor("program"), tell);
+    return verdict(good, "each change was seen by the other guest at its next call");
+  } finally {
+    for (const daemon of daemons) await daemon.stop();
   }
 }
 

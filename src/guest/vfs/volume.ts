@@ -88,11 +88,11 @@ export class Volume {
   instantiate(entry: EntryReply, changedByUs: Inode | null = null): Inode | Status {
     const { nodeid, generation, attr } = entry;
     let inode = this.#inodes.get(nodeid);
-    const isSame = inode !== undefined && inode.generation === generation &&
-      (inode.type === (attr.mode & S_IFMT) || nodeid === FUSE_ROOT_ID);
+    // Nobody has told the root's generation before: FUSE has no reply that names it, but LOOKUP of ".".
+    const isSame = inode !== undefined && (nodeid === FUSE_ROOT_ID ||
+      (inode.generation === generation && inode.type === (attr.mode & S_IFMT)));
     if (inode !== undefined && !isSame) {
       // The number has been given to another file; who still has the old one open cannot use it.
-      if (nodeid === FUSE_ROOT_ID) return -EIO;
       inode.stale = true;
       for (const dentry of [...inode.aliases]) this.dropDentry(dentry);
       this.#inodes.delete(nodeid);
