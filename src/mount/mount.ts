@@ -7,11 +7,12 @@
 import type { OwnedFd } from "../sys/fd.ts";
 import { SetupError } from "../setup_error.ts";
 import { mountFuse, openFuseDevice, unmount } from "./mount_point.ts";
+import { AbortGuard } from "./abort_guard.ts";
 import { NoticeRing } from "./notice_ring.ts";
 import type {
   MountMessage,
   MountStart,
-  NoticeFailure,
+  NoticeMessage,
   NoticeSource,
   NoticeStart,
 } from "./worker_messages.ts";
@@ -69,7 +70,7 @@ async function serve(
 ): Promise<void> {
   const { socketPath, mountPoint, flags, queueCount, pollMicroseconds } = request;
   const ended = Promise.withResolvers<void>();
-  let stopNotices = () => {};
+  let notices: NoticeThread | null = null;
   const onAbort = () => {
     try {
       if (unmount(mountPoint) === "busy") {
@@ -93,7 +94,7 @@ async function serve(
           return ended.reject(error);
         }
         if (data.notices !== null) {
-          stopNotices = startNotices(data.notices, device.number, ended.reject);
+          notices = new NoticeThread(data.notices, device.number, mountPoint, ended.reject);
         }
         worker.postMessage(null);
         events.mounted(source);
@@ -124,26 +125,42 @@ async function serve(
     await ended.promise;
   } finally {
     signal.removeEventListener("abort", onAbort);
-    stopNotices();
+    await (notices as NoticeThread | null)?.end();
   }
 }
 
-/** Starts the thread that writes notices, for a file system that is mounted. Returns what ends it. */
-function startNotices(
-  source: NoticeSource,
-  fuseFd: number,
-  onFailure: (error: SetupError) => void,
-): () => void {
-  const worker = new Worker(NOTICE_WORKER_URL, { type: "module", name: NOTICE_WORKER_NAME });
-  worker.onerror = (event) => {
-    event.preventDefault();
-    onFailure(new SetupError(`The thread that writes notices failed: ${event.message}`));
-  };
-  worker.onmessage = ({ data }: MessageEvent<NoticeFailure>) => onFailure(new SetupError(data));
-  const start: NoticeStart = { ...source, fuseFd };
-  worker.postMessage(start);
-  return () => {
-    new NoticeRing(source.ring).end();
-    worker.terminate();
-  };
+/** The thread that writes notices, for a file system that is mounted. */
+class NoticeThread {
+  readonly #ring: SharedArrayBuffer;
+  readonly #worker: Worker;
+  #guard: AbortGuard | null = null;
+  #ended = false;
+
+  constructor(
+    source: NoticeSource,
+    fuseFd: number,
+    mountPoint: string,
+    onFailure: (error: SetupError) => void,
+  ) {
+    this.#ring = source.ring;
+    this.#worker = new Worker(NOTICE_WORKER_URL, { type: "module", name: NOTICE_WORKER_NAME });
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      onFailure(new SetupError(`The thread that writes notices failed: ${event.message}`));
+    };
+    this.#worker.onmessage = ({ data }: MessageEvent<NoticeMessage>) => {
+      if (data.kind === "failed") onFailure(new SetupError(data.reason));
+      // Not before: the thread must not have the guard's pipe among its descriptors.
+      else if (!this.#ended) this.#guard = AbortGuard.start(mountPoint);
+    };
+    const start: NoticeStart = { ...source, fuseFd };
+    this.#worker.postMessage(start);
+  }
+
+  async end(): Promise<void> {
+    this.#ended = true;
+    new NoticeRing(this.#ring).end();
+    this.#worker.terminate();
+    await this.#guard?.end();
+  }
 }

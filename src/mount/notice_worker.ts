@@ -1,9 +1,9 @@
 /**
  * The program of the Worker that writes notices to /dev/fuse (see `notices.ts` for why it is a thread of its own).
  *
- * It may sleep in the kernel until a process has its answer, and no signal ends that. If the mount is killed meanwhile nobody answers,
- * unless the kernel sees the descriptor closed that the request was read from; but the descriptors of a program are closed when its last thread
- * ends. So this thread has a table of descriptors of its own, in which there is another descriptor of the connection only.
+ * It may sleep in the kernel until a process has its answer, and no signal ends that. Should the mount be killed meanwhile, its descriptors
+ * have to be closed all the same: the daemon waits for that, and so does the guard (`abort_guard.ts`). The descriptors of a program are closed when its
+ * last thread ends; so this thread has a table of its own, with another descriptor of the connection, and without those that matter to others.
  *
  * In the single executable this module is part of the main thread's bundle too, where it does nothing.
  *
@@ -17,12 +17,12 @@ import { FUSE_DEV_IOC_CLONE } from "../wire/fuse.ts";
 import { CLONE_FILES, O_CLOEXEC, O_RDWR } from "../wire/linux.ts";
 import { NoticeRing } from "./notice_ring.ts";
 import { NOTICE_SIZE_MAX } from "./notices.ts";
-import type { NoticeFailure, NoticeStart } from "./worker_messages.ts";
+import type { NoticeMessage, NoticeStart } from "./worker_messages.ts";
 import { NOTICE_WORKER_NAME } from "./worker_url.ts";
 
 interface WorkerScope {
   readonly name: string;
-  postMessage(message: NoticeFailure): void;
+  postMessage(message: NoticeMessage): void;
   onmessage: ((event: MessageEvent<unknown>) => void) | null;
   close(): void;
 }
@@ -50,9 +50,11 @@ function openOwn({ fuseFd, foreign }: NoticeStart): number {
 function work(scope: WorkerScope, start: NoticeStart): void {
   const fd = openOwn(start);
   if (fd < 0) {
-    scope.postMessage(`Cannot send notices to the kernel: ${errnoName(fd)}`);
+    const reason = `Cannot send notices to the kernel: ${errnoName(fd)}`;
+    scope.postMessage({ kind: "failed", reason });
     return scope.close();
   }
+  scope.postMessage({ kind: "begun" });
   const ring = new NoticeRing(start.ring);
   const pointer = memory.pointerAt(0);
   const message = memory.u8.subarray(0, NOTICE_SIZE_MAX);

@@ -25,8 +25,10 @@ export interface NoticeStart extends NoticeSource {
   readonly fuseFd: number;
 }
 
-/** Why it cannot. */
-export type NoticeFailure = string;
+/** What it says: it has begun, or why it cannot. */
+export type NoticeMessage =
+  | { readonly kind: "begun" }
+  | { readonly kind: "failed"; readonly reason: string };
 
 /** The second, without content: the kernel has mounted, and sends requests. */
 export type MountMessage =
