@@ -7,6 +7,7 @@
  * @module
  */
 
+import { assert } from "../assert.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 import { VERSION_SLOT_FIRST } from "../wire/shared_versions.ts";
 import type { OwnerLocks } from "./owner_lock.ts";
@@ -95,8 +96,14 @@ export class Registry {
     const at = slot % BUCKET_SLOTS;
     const base = BUCKETS + (slot - at) / BUCKET_SLOTS * BUCKET_WORDS;
     this.#locks.lock(base + LOCK);
-    if (--this.#references[slot]! === 0) {
-      Atomics.and(this.#words, this.#ownersOf(base, at, this.#ownerWord), ~this.#ownerBit);
+    const left = this.#references[slot]! - 1;
+    assert(left >= 0, "a slot is given back as often as it was taken");
+    this.#references[slot] = left;
+    if (left === 0) {
+      const owners = this.#ownersOf(base, at, this.#ownerWord);
+      // From here on changes of the inode are not counted in this slot. A guest that was cut off may still look at it, and must not wait for it to be reused.
+      if (this.#isOurs(base, at)) this.#slots.count1(slot);
+      Atomics.and(this.#words, owners, ~this.#ownerBit);
     }
     this.#locks.unlock(base + LOCK);
   }
@@ -123,11 +130,19 @@ export class Registry {
   }
 
   #isUsed(base: number, at: number): boolean {
-    let any = 0;
     for (let word = 0; word < OWNER_WORDS; word++) {
-      any |= Atomics.load(this.#words, this.#ownersOf(base, at, word));
+      if (Atomics.load(this.#words, this.#ownersOf(base, at, word)) !== 0) return true;
     }
-    return any !== 0;
+    return false;
+  }
+
+  /** Whether no other daemon uses a slot that this one does. */
+  #isOurs(base: number, at: number): boolean {
+    for (let word = 0; word < OWNER_WORDS; word++) {
+      const ours = word === this.#ownerWord ? this.#ownerBit : 0;
+      if (Atomics.load(this.#words, this.#ownersOf(base, at, word)) !== ours) return false;
+    }
+    return true;
   }
 
   /** The entry of an inode in its bucket, or -1. */

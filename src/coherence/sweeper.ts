@@ -98,7 +98,10 @@ export class Sweeper {
       }
       this.#freeLock(owner, slotWord(slot, BUCKET.NAMES_LOCK));
       const at = slotWord(slot, column);
-      if ((words[at]! & bit) !== 0) Atomics.and(words, at, ~bit);
+      if ((words[at]! & bit) === 0) continue;
+      // The dead daemon's guests may still look at the slot, when changes of its inode are no longer counted there.
+      slots.count1(slot);
+      Atomics.and(words, at, ~bit);
     }
   }
 
