@@ -72,6 +72,9 @@ export interface WindowRules {
   refuses: ((request: ShmemRequest) => boolean) | null;
 }
 
+/** What a shared-memory region other than the window does with a request: nothing, or why not. The descriptor is -1 without one. */
+export type OtherRegion = (request: ShmemRequest, fd: number) => string | null;
+
 /** The window and the channel through which the daemon fills it. Served whenever a test waits. */
 export class ShmemWindow implements Served, Disposable {
   readonly fd: number;
@@ -79,6 +82,8 @@ export class ShmemWindow implements Served, Disposable {
   /** By offset. */
   readonly mapped = new Map<number, Mapped>();
   readonly rules: WindowRules = { mapsReadOnly: false, before: null, refuses: null };
+  /** Regions beside the window, by id: none, unless a test has one. */
+  readonly otherRegions = new Map<number, OtherRegion>();
   /** Requests answered with an error, and why. */
   readonly refusals: string[] = [];
   /** All requests so far. */
@@ -106,7 +111,8 @@ export class ShmemWindow implements Served, Disposable {
       Number(view.getBigUint64(at, true))
     ) as [number, number, number, number, number];
     const request = view.getUint32(0, true);
-    assert.equal(shmid, 0, "region and padding");
+    const other = this.otherRegions.get(shmid);
+    assert.ok(shmid === 0 || other !== undefined, `region and padding ${shmid}`);
     assert.ok(flags <= 1, `flags ${flags}`);
     assert.ok(request === SHMEM.MAP || request === SHMEM.UNMAP, `request ${request}`);
     assert.equal(message.fds.length, request === SHMEM.MAP ? 1 : 0, "descriptors");
@@ -114,6 +120,10 @@ export class ShmemWindow implements Served, Disposable {
     const wanted = { request, offset, length, fileOffset, writable: flags === 1 };
     try {
       const fd = message.fds[0] ?? -1;
+      if (other !== undefined) {
+        this.answer(request, other(wanted, fd) === null ? 0n : 1n);
+        return;
+      }
       if (this.rules.before !== null && !this.rules.before(wanted, fd)) return;
       const refusal = this.#obey(wanted, fd);
       if (refusal !== null) this.refusals.push(refusal);
