@@ -36,13 +36,13 @@ export class Mounted implements AsyncDisposable {
     this.#stderr = stderr;
   }
 
-  /** Our daemon with these options, or a command's. */
-  static async start(daemon: readonly string[] | string): Promise<Mounted> {
+  /** Our daemon with these options, or a command's, on a directory of its own or on another's `share`. */
+  static async start(daemon: readonly string[] | string, other?: Mounted): Promise<Mounted> {
     const directory = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "virtiofsd-ts-mount-" });
     Deno.chmodSync(directory, 0o755);
-    const share = `${directory}/share`;
+    const share = other?.share ?? `${directory}/share`;
     const mountPoint = `${directory}/mnt`;
-    Deno.mkdirSync(share);
+    if (other === undefined) Deno.mkdirSync(share);
     Deno.mkdirSync(mountPoint);
     const source: SubjectSource = typeof daemon === "string"
       ? { kind: "command", command: daemon.replaceAll("{dir}", share) }
@@ -71,6 +71,11 @@ export class Mounted implements AsyncDisposable {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     return mounted;
+  }
+
+  /** The process id of the mount command. */
+  get pid(): number {
+    return this.#child.pid;
   }
 
   /** Sends the mount command a signal. */
