@@ -80,8 +80,8 @@ export class RunningProgram {
   }
 
   /** Waits for the end; a program that does not come to it is killed, which its exit code then shows. */
-  async outcome(): Promise<Outcome> {
-    const timer = setTimeout(() => this.#child.kill("SIGKILL"), DEADLINE_MS);
+  async outcome(deadlineMs = DEADLINE_MS): Promise<Outcome> {
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), deadlineMs);
     const { code } = await this.#child.status;
     clearTimeout(timer);
     return { code, stdout: await this.#stdout, stderr: await this.#stderr };

@@ -42,15 +42,10 @@ export function shrink(
   const isStale = (states: readonly State[], calls: readonly Call[]) => {
     return wouldHaveBeenRight(options, states, calls, call);
   };
-  const cut = upTo(history, call);
+  const cut: readonly Call[] = upTo(history, call);
   const stale = isStale(initial, cut);
   const possible = possibleIn(initial, cut) ?? [];
-  const start = latestStart(options, initial, cut, call, (states, calls) => {
-    return !stale || isStale(states, calls);
-  });
-  let calls = start.history;
-  const states = start.initial;
-  const fits = (tried: readonly Call[]) => {
+  const fits = (states: readonly State[], tried: readonly Call[]) => {
     const same = possibleIn(states, tried)?.join() === possible.join();
     return same && (!stale || isStale(states, tried));
   };
@@ -58,7 +53,25 @@ export function shrink(
   const stays = (each: Call) => {
     return each === call || (overlap(each, call) && (!stale || shareName(each, call)));
   };
-  // Large pieces first, then one by one until nothing more can go.
+  let shortest = { initial, history: cut };
+  // Where calls have gone there may be a later moment to begin at.
+  for (let before = Infinity; shortest.history.length < before;) {
+    before = shortest.history.length;
+    shortest = latestStart(options, shortest.initial, shortest.history, call, fits);
+    const states = shortest.initial;
+    const calls = thinned(shortest.history, stays, (tried) => fits(states, tried));
+    shortest = { initial: states, history: calls };
+  }
+  return { ...shortest, call, possible, isStale: stale };
+}
+
+/** Without whatever can be left out: large pieces first, then one by one until nothing more can go. */
+function thinned(
+  history: readonly Call[],
+  stays: (call: Call) => boolean,
+  fits: (calls: readonly Call[]) => boolean,
+): readonly Call[] {
+  let calls = history;
   for (let size = Math.ceil(calls.length / 2);;) {
     const before = calls.length;
     for (let at = calls.length - size; at > -size; at -= size) {
@@ -67,9 +80,8 @@ export function shrink(
       if (tried.length < calls.length && fits(tried)) calls = tried;
     }
     if (size > 1) size = Math.ceil(size / 2);
-    else if (calls.length === before) break;
+    else if (calls.length === before) return calls;
   }
-  return { initial: states, history: calls, call, possible, isStale: stale };
 }
 
 function overlap(a: Call, b: Call): boolean {
