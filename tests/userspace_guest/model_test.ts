@@ -5,7 +5,7 @@
  */
 
 import { deepEqual, equal } from "node:assert/strict";
-import { Guest, type GuestDaxMode, GuestError } from "../../mod.ts";
+import { Guest, type GuestCacheMode, type GuestDaxMode, GuestError } from "../../mod.ts";
 import { ServedDirectory } from "./daemons.ts";
 
 const STEPS = 1500;
@@ -153,11 +153,23 @@ function step(next: (below: number) => number): [string, (files: Files) => unkno
 type Configuration = readonly [
   string,
   string[],
-  "auto" | "none" | "always",
+  GuestCacheMode,
   ("inode" | "always")?,
 ];
 
 const DAX = ["--dax", "always", "--dax-window", "8M"];
+/** A table of this run's own. */
+const TABLE = `/dev/shm/virtiofsd-ts-model-${crypto.randomUUID()}`;
+const SHARED = ["--cache", "shared", "--version-table", TABLE, "--version-slots", "4096"];
+globalThis.addEventListener("unload", () => {
+  for (const path of [TABLE, `${TABLE}.registry`]) {
+    try {
+      Deno.removeSync(path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+});
 
 const CONFIGURATIONS: readonly Configuration[] = [
   ["cache=auto", ["--cache", "auto"], "auto"],
@@ -182,6 +194,10 @@ const CONFIGURATIONS: readonly Configuration[] = [
     "inode",
   ],
   ["DAX, a guest without caches", ["--cache", "never", ...DAX], "none", "always"],
+  ["shared versions", SHARED, "shared"],
+  ["shared versions, write-back", [...SHARED, "--writeback"], "shared"],
+  ["shared versions, DAX", [...SHARED, ...DAX], "shared", "always"],
+  ["a guest that wants shared versions of a daemon without", ["--cache", "auto"], "shared"],
 ];
 
 for (const [name, args, cache, given] of CONFIGURATIONS) {
@@ -195,7 +211,13 @@ for (const [name, args, cache, given] of CONFIGURATIONS) {
     const plain = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "virtiofsd-ts-model-" });
     try {
       // A cache of 2 MiB, so that blocks are evicted and written back in the middle of things.
-      const options = { socketPath: served.socketPath, cache, dax, pageCacheSize: 2 << 20 };
+      const options = {
+        socketPath: served.socketPath,
+        cache,
+        dax,
+        pageCacheSize: 2 << 20,
+        warn: () => {},
+      };
       await using guest = await Guest.connect(options);
       const ours = guestFiles(guest);
       const theirs = hostFiles(plain);
