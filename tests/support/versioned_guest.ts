@@ -34,6 +34,7 @@ export class VersionedGuest implements Disposable {
   readonly tableRequests: ShmemRequest[] = [];
   table: VersionTable | null = null;
   init: InitReply | null = null;
+  #disposed = false;
 
   private constructor(
     readonly guest: Guest,
@@ -162,6 +163,8 @@ export class VersionedGuest implements Disposable {
 
   /** Hangs up and forgets everything. */
   [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
     this.guest[Symbol.dispose]();
     this.window[Symbol.dispose]();
     this.#dropTable();
