@@ -60,6 +60,7 @@ export class FuseClient {
 
   /** A request about `nodeid` whose argument struct has `argsSize` bytes. Waits while all slots are taken. */
   begin(opcode: number, nodeid: number, argsSize: number): FuseRequest {
+    if (this.driver.isStopped) throw new Error("Cannot ask the daemon: the guest was closed");
     let slot = this.driver.acquire();
     while (slot === null) {
       assert(this.driver.inFlight > 0, "whoever holds a slot sends it or ends it");

@@ -120,6 +120,11 @@ export class Driver {
     return this.#queues.length - FIRST_REQUEST_QUEUE;
   }
 
+  /** Whether the guest's memory has gone: there is nothing to write a request to. */
+  get isStopped(): boolean {
+    return this.#stopped;
+  }
+
   /** Requests that the device has, on all request queues. */
   get inFlight(): number {
     let count = 0;
