@@ -53,28 +53,24 @@ export async function seen(what: string, look: () => boolean): Promise<number> {
 }
 
 /** Runs `work` while nobody answers requests: what needs an answer does not end, and is an error after two seconds. */
-export async function withoutDaemon(mounted: Mounted, text: string): Promise<string> {
+export async function withoutDaemon<T>(mounted: Mounted, work: () => Promise<T>): Promise<T> {
   const pid = mounted.subject.pid!;
   Deno.kill(pid, "SIGSTOP");
-  const child = new Deno.Command("bash", {
-    args: ["-c", text],
-    cwd: mounted.mountPoint,
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
   let answered = true;
   const timer = setTimeout(() => {
     answered = false;
     // It sleeps in the kernel, which no signal ends.
     Deno.kill(pid, "SIGCONT");
   }, 2000);
-  const { stdout, stderr } = await child.output();
-  clearTimeout(timer);
-  Deno.kill(pid, "SIGCONT");
-  const output = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  if (!answered) throw new Error(`the daemon was needed for: ${text}\n${output}`);
-  return output.trim();
+  let result: T;
+  try {
+    result = await work();
+  } finally {
+    clearTimeout(timer);
+    Deno.kill(pid, "SIGCONT");
+  }
+  if (!answered) throw new Error("the daemon was needed");
+  return result;
 }
 
 /** Whether there is such a name. */
