@@ -1,10 +1,11 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { randomNumbers, seedOf } from "../intervals/random.ts";
+import { LibcError } from "../support/libc.ts";
 import { ignoreWithoutRoot } from "../support/privilege.ts";
 import { exchange, inodeAt, type InodeName } from "./host_changes.ts";
 import { WatchedTree } from "./watched_tree.ts";
 
-const BURSTS = 60;
+const BURSTS = 30;
 /** Enough that events are read long after what they tell of, and few enough for the queue. */
 const BURST = 40;
 
@@ -39,12 +40,15 @@ function changeSomething(
   const parent = (path: string) => path.slice(0, path.lastIndexOf("/"));
   const changed: InodeName[] = [];
   const before = (...paths: string[]) => changed.push(...paths.map(inodeAt));
-  const beforeIfThere = (path: string) => {
+  /** What a rename replaces; if it is the same inode, nothing happens (rename(2)). */
+  const inodeIfThere = (path: string) => {
     try {
       before(path);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      if (error instanceof Deno.errors.NotFound) return null;
+      throw error;
     }
+    return changed.at(-1);
   };
   try {
     switch (random(links ? 9 : 8)) {
@@ -76,14 +80,14 @@ function changeSomething(
       case 5:
         if (file === null) return null;
         before(file, parent(file), directory);
-        beforeIfThere(name);
+        if (inodeIfThere(name) === changed[0]) return null;
         Deno.renameSync(file, name);
         break;
       case 6: {
         const moved = one(directories);
         if (moved === root) return null;
         before(moved, parent(moved), directory);
-        beforeIfThere(name);
+        if (inodeIfThere(name) === changed[0]) return null;
         Deno.renameSync(moved, name);
         break;
       }
@@ -99,7 +103,8 @@ function changeSomething(
         before(file, directory);
         Deno.linkSync(file, name);
     }
-  } catch {
+  } catch (error) {
+    if (!(error instanceof LibcError) && !/os error/.test((error as Error).message)) throw error;
     // Not empty, into itself, over something of another kind: nothing has changed.
     return null;
   }

@@ -1,6 +1,7 @@
 import { deepEqual, equal, match } from "node:assert/strict";
 import { ignoreWithoutRoot } from "../support/privilege.ts";
 import { FileMapping, HOST_CHANGES, type HostChange, inodeAt } from "./host_changes.ts";
+import { TempTree } from "../support/temp_tree.ts";
 import { WatchedTree } from "./watched_tree.ts";
 
 const BACK_ENDS = [
@@ -172,12 +173,13 @@ Deno.test({
   ignore: ignoreWithoutRoot(),
   fn: async () => {
     await using watched = await WatchedTree.open({ isDaemon: (pid) => pid === Deno.pid });
-    await watched.settled();
+    const settled = () => watched.settled(undefined, (mark) => run("chmod", "600", mark));
+    await settled();
     watched.clear();
     const path = watched.tree.file("own", "mine");
     Deno.chmodSync(path, 0o600);
     Deno.linkSync(path, watched.tree.path("linked"));
-    await watched.settled();
+    await settled();
     equal(watched.has(inodeAt(path)), false);
     equal(watched.has(inodeAt(watched.tree.root)), false);
     run("chmod", "644", path);
@@ -244,6 +246,27 @@ Deno.test({
       }
     }
   },
+});
+
+Deno.test("inotify: names that are not UTF-8, and a shared directory that is named by a symbolic link", async () => {
+  using links = new TempTree();
+  const link = links.path("link");
+  const name = "x$(printf '\\377')";
+  const shell = (root: string, script: string) =>
+    run("/bin/sh", "-c", `cd "$0" && ${script}`, root);
+  await using watched = await WatchedTree.open({ directory: link, inotifyOnly: true }, (tree) => {
+    Deno.symlinkSync(tree.root, link);
+    shell(tree.root, `mkdir "${name}" && echo > "${name}/${name}"`);
+  });
+  await watched.settled();
+  watched.clear();
+  shell(
+    watched.tree.root,
+    `echo more >> "${name}/${name}" && stat -c %i "${name}/${name}" > number`,
+  );
+  const ino = Deno.readTextFileSync(watched.tree.path("number")).trim();
+  // On the device of the directory.
+  await watched.reported([inodeAt(watched.tree.root).replace(/\d+$/, ino)]);
 });
 
 Deno.test("a directory that is not there is refused with the reason", async () => {

@@ -5,11 +5,14 @@
  */
 
 import { HostWatch, type HostWatchOptions } from "../../src/coherence/host_watch/host_watch.ts";
+import { makeNode } from "../support/libc.ts";
 import { TempTree } from "../support/temp_tree.ts";
 import { inodeAt, type InodeName, inodeName } from "./host_changes.ts";
 
 /** Far more than a report takes, on any machine. */
 const PATIENCE_MS = 20_000;
+
+const S_IFIFO = 0o010000;
 
 /** A watch over a temporary directory. */
 export class WatchedTree implements AsyncDisposable {
@@ -19,7 +22,7 @@ export class WatchedTree implements AsyncDisposable {
   #watch!: HostWatch;
   #reported = new Set<InodeName>();
   #wake = Promise.withResolvers<void>();
-  #marks = 0;
+  readonly #marks = new Set<string>();
 
   private constructor(tree: TempTree) {
     this.tree = tree;
@@ -31,7 +34,9 @@ export class WatchedTree implements AsyncDisposable {
     prepare: (tree: TempTree) => void = () => {},
   ): Promise<WatchedTree> {
     const watched = new WatchedTree(new TempTree());
-    watched.tree.directory("marks");
+    const mark = `${watched.tree.directory("marks")}/mark`;
+    makeNode(mark, S_IFIFO | 0o600);
+    watched.#marks.add(mark);
     prepare(watched.tree);
     const watch = await HostWatch.open({
       directory: watched.tree.root,
@@ -87,12 +92,20 @@ export class WatchedTree implements AsyncDisposable {
 
   /**
    * Waits until everything has been reported that was done before, in the queue of the mount that `directory` is in: events come in order, and a
-   * last one is made, by another process.
+   * last one is made. Always with the same inode: the number of a new one may have been reported when somebody deleted its predecessor.
    */
-  async settled(directory: string = this.tree.path("marks")): Promise<void> {
-    const mark = `${directory}/mark${this.#marks++}`;
-    const { success } = await new Deno.Command("/bin/mkdir", { args: [mark] }).output();
-    if (!success) throw new Error(`cannot make ${mark}`);
+  async settled(
+    directory: string = this.tree.path("marks"),
+    change: (mark: string) => void = (mark) => Deno.chmodSync(mark, 0o600),
+  ): Promise<void> {
+    const mark = `${directory}/mark`;
+    if (!this.#marks.has(mark)) {
+      this.#marks.add(mark);
+      makeNode(mark, S_IFIFO | 0o600);
+      await this.reported([inodeAt(mark)]);
+    }
+    this.#reported.delete(inodeAt(mark));
+    change(mark);
     await this.reported([inodeAt(mark)]);
   }
 

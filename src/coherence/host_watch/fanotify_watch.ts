@@ -6,7 +6,7 @@
  */
 
 import { assert } from "../../assert.ts";
-import { EINVAL, ENODEV, EOPNOTSUPP, errnoName, EXDEV } from "../../sys/errno.ts";
+import { EINVAL, ENODEV, EOPNOTSUPP, EPERM, errnoName, EXDEV } from "../../sys/errno.ts";
 import { OwnedFd } from "../../sys/fd.ts";
 import { libc, status } from "../../sys/libc.ts";
 import {
@@ -58,6 +58,8 @@ const WAYS = [
   CLASS | FAN_REPORT_FID | FAN_REPORT_DIR_FID,
 ] as const;
 
+const FOR_THE_PRIVILEGED = "fanotify takes CAP_SYS_ADMIN";
+
 const { INFO_TYPE, LEN } = FANOTIFY_EVENT_INFO_HEADER;
 
 /** One fanotify group. */
@@ -83,7 +85,8 @@ export class FanotifyWatch {
     for (let way = 0; fd === -EINVAL && way < WAYS.length; way++) {
       fd = status(libc.fanotify_init(WAYS[way]!, 0));
     }
-    return fd < 0 ? errnoName(fd) : new FanotifyWatch(fd, changes, isDaemon);
+    if (fd < 0) return refusal(fd);
+    return new FanotifyWatch(fd, changes, isDaemon);
   }
 
   /** Watches the file system mounted at `path`; otherwise the reason why it cannot be. */
@@ -180,6 +183,9 @@ export class FanotifyWatch {
 
 function refusal(result: number): string {
   switch (-result) {
+    // Since Linux 5.13 anybody may have a group, but not marks of file systems.
+    case EPERM:
+      return FOR_THE_PRIVILEGED;
     case ENODEV:
       return "it has no number of its own (fsid)";
     case EXDEV:

@@ -4,8 +4,8 @@
  * With fanotify where the process may use it (CAP_SYS_ADMIN) and the file system can be watched with it, else with inotify; each mount in the
  * shared directory for itself, also those that are made later.
  *
- * This is not part of what makes guests coherent among themselves: a change is known when its event has been read, some 100 µs after it was made, and
- * until then guests may serve from their caches what was before. Neither kernel interface tells of stores through a shared mapping before the
+ * This is not part of what makes guests coherent among themselves: a change is known when its event has been read, some 30 µs after it was made (at worst
+ * some milliseconds, while the main thread does something else), and until then guests may serve from their caches what was before. Neither kernel interface tells of stores through a shared mapping before the
  * mapping is gone, of times of last access, or of what other machines do on a network file system.
  *
  * @example
@@ -94,10 +94,8 @@ export class HostWatch implements AsyncDisposable {
     const fanotify = options.inotifyOnly === true
       ? "not wanted"
       : FanotifyWatch.open(options, options.isDaemon);
-    if (fanotify === "EPERM") {
-      options.log("inotify is used: fanotify takes CAP_SYS_ADMIN; changes of guests count twice");
-    } else if (typeof fanotify === "string" && options.inotifyOnly !== true) {
-      options.log(`inotify is used: fanotify_init failed with ${fanotify}`);
+    if (typeof fanotify === "string" && options.inotifyOnly !== true) {
+      options.log(`${directory} is watched with inotify: ${fanotify}`);
     }
     const watch = new HostWatch(
       options,
