@@ -99,6 +99,54 @@ for (const kind of ["wrong descriptor", "twice", "index"]) {
   });
 }
 
+/** What a daemon says of versions that cannot be: served without caching, with one warning where something is wrong. */
+for (
+  const [kind, warned] of [
+    ["versions without a region", /the device has no region/],
+    ["versions, nothing mapped", /has not mapped it/],
+    ["versions of another layout", /its layout is 2/],
+    ["versions, half a table", /shorter than its region/],
+    ["versions in slot 0", null],
+    ["versions in the header", /in slot 7, and the table has 512/],
+    ["versions behind the end", /in slot 512, and the table has 512/],
+    ["versions far behind the end", /in slot 4503599627370496, and the table has 512/],
+  ] as const
+) {
+  Deno.test(`a daemon that tells ${kind}: every answer is fresh, one warning`, async () => {
+    const daemon = await garbage(kind);
+    try {
+      const warnings: string[] = [];
+      const warn = (message: string) => void warnings.push(message);
+      const { socketPath } = daemon;
+      const guest = await Guest.connect({ socketPath, cache: "shared", timeoutMs: 10_000, warn });
+      let last = 0;
+      for (let i = 0; i < 20; i++) {
+        const { size } = guest.statSync("/x");
+        ok(size > last, `${size} after ${last}: this was told before`);
+        last = size;
+      }
+      equal(warnings.length, warned === null ? 0 : 1, warnings.join("; "));
+      if (warned !== null) match(warnings[0]!, warned);
+      await guest.close().catch((error) => ok(error instanceof GuestError));
+    } finally {
+      await daemon.close();
+    }
+  });
+}
+
+Deno.test("a daemon that takes up shared versions unasked: its replies are as ever", async () => {
+  const daemon = await garbage("versions behind the end");
+  try {
+    const { socketPath } = daemon;
+    const guest = await Guest.connect({ socketPath, cache: "auto", timeoutMs: 10_000 });
+    const { size } = guest.statSync("/x");
+    equal(guest.statSync("/x").size, size, "believed for a day, as the daemon says");
+    await guest.close().catch((error) => ok(error instanceof GuestError));
+  } finally {
+    await daemon.close();
+  }
+});
+
 Deno.test("a daemon that never answers: ETIMEDOUT after the time that was given", async () => {
   const daemon = await garbage("silence");
   try {
