@@ -41,7 +41,7 @@ const TEXT: CommandText = {
   examples:
     message`virtiofsd-ts mount --socket-path /run/share.sock /mnt${lineBreak()}virtiofsd-ts mount --socket-path /run/share.sock /mnt -o ro,nosuid`,
   footer:
-    message`Needs root. Runs until MOUNTPOINT is unmounted (umount MOUNTPOINT, or Ctrl-C here). If the daemon dies, it ends with exit code 1, and the mount answers ENOTCONN until it is unmounted.`,
+    message`With a daemon of --cache shared, what another guest changes is seen within milliseconds (2 after a request, 10 on an idle mount, and however long a process takes that uses the same directory just then). Needs root. Runs until MOUNTPOINT is unmounted (umount MOUNTPOINT, or Ctrl-C here). If the daemon dies, it ends with exit code 1, and the mount answers ENOTCONN until it is unmounted.`,
 };
 
 /** Mounts, serves until the end, and returns the exit code. */

@@ -1,6 +1,6 @@
 /**
  * The bridge between /dev/fuse and a daemon's rings: the kernel's requests are read straight into the guest's memory,
- * and the daemon's replies written from there. No byte of them is copied here.
+ * and the daemon's replies written from there. No byte of them is copied here (but for READDIRPLUS with versions, see `versioned_replies.ts`).
  *
  * Requests of the kernel that find no free slot stay in the kernel. Each request that was read is answered, whatever the daemon does:
  * with its reply if that is one, with EIO if not, with ENOTCONN if the daemon is gone.
