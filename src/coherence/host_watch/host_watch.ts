@@ -4,9 +4,13 @@
  * With fanotify where the process may use it (CAP_SYS_ADMIN) and the file system can be watched with it, else with inotify; each mount in the
  * shared directory for itself, also those that are made later.
  *
- * This is not part of what makes guests coherent among themselves: a change is known when its event has been read, some 30 µs after it was made (at worst
- * some milliseconds, while the main thread does something else), and until then guests may serve from their caches what was before. Neither kernel interface tells of stores through a shared mapping before the
- * mapping is gone, of times of last access, or of what other machines do on a network file system.
+ * This is not part of what makes guests coherent among themselves: a change is known when its event has been read, and until then guests may serve from
+ * their caches what was before. That takes some 30 µs on a machine with processors to spare (at worst 3 ms in 1000 changes), and as long as the main
+ * thread has to wait for one where all are busy (44 ms were seen with five threads for each).
+ *
+ * Neither kernel interface tells of stores through a shared mapping before the mapping is gone, of times of last access, or of what other
+ * machines do on a network file system. inotify has more limits (`inotify_watch.ts`), and the walk at the start takes the main thread 3 s for
+ * 100,000 names on a busy machine.
  *
  * @example
  * ```ts ignore
