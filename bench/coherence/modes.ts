@@ -21,7 +21,7 @@ const MODES: readonly GuestCacheMode[] = ["none", "auto", "always", "shared"];
 const BASE = MODES.indexOf("always");
 
 const content = new Uint8Array(1024).fill(120);
-const path = (i: number) => `/work/file-${i}`;
+const path = (i: number) => `/files/file-${i}`;
 
 /** A row: how many things it does, and how. */
 interface Row {
@@ -45,7 +45,7 @@ const ROWS: readonly Row[] = [
     name: "create",
     count: FILES,
     run(guest) {
-      guest.mkdirSync("/work");
+      guest.mkdirSync("/files");
       for (let i = 0; i < FILES; i++) guest.writeFileSync(path(i), content);
     },
   },
@@ -54,14 +54,14 @@ const ROWS: readonly Row[] = [
     name: "ls -l",
     count: FILES,
     run(guest) {
-      for (const { name } of guest.readDirSync("/work")) guest.lstatSync(`/work/${name}`);
+      for (const { name } of guest.readDirSync("/files")) guest.lstatSync(`/files/${name}`);
     },
   },
   {
     name: "ls -l, again",
     count: FILES,
     run(guest) {
-      for (const { name } of guest.readDirSync("/work")) guest.lstatSync(`/work/${name}`);
+      for (const { name } of guest.readDirSync("/files")) guest.lstatSync(`/files/${name}`);
     },
   },
   each("read", (guest, i) => guest.readFileSync(path(i))),
@@ -71,7 +71,7 @@ const ROWS: readonly Row[] = [
     name: "stat, cached",
     count: CACHED_STATS,
     run(guest) {
-      for (let i = 0; i < CACHED_STATS; i++) guest.statSync("/work/file-0");
+      for (let i = 0; i < CACHED_STATS; i++) guest.statSync("/files/file-0");
     },
   },
   each("rename", (guest, i) => guest.renameSync(path(i), `${path(i)}.new`)),
@@ -80,7 +80,7 @@ const ROWS: readonly Row[] = [
     count: FILES,
     run(guest) {
       for (let i = 0; i < FILES; i++) guest.removeSync(`${path(i)}.new`);
-      guest.removeSync("/work");
+      guest.removeSync("/files");
     },
   },
 ];
