@@ -85,9 +85,9 @@ export function fileInfo(stat: Stat): GuestFileInfo {
     isFifo: stat.type === S_IFIFO,
     isSocket: stat.type === S_IFSOCK,
     size: stat.size,
-    mtime: date(stat.mtime),
-    atime: date(stat.atime),
-    ctime: date(stat.ctime),
+    mtime: new Date(stat.mtimeMs),
+    atime: new Date(stat.atimeMs),
+    ctime: new Date(stat.ctimeMs),
     mtimeNs: stat.mtime,
     atimeNs: stat.atime,
     ctimeNs: stat.ctime,
@@ -115,8 +115,4 @@ export function dirEntry(entry: DirectoryEntry): GuestDirEntry | null {
     isSymlink: type === S_IFLNK,
     ino: BigInt(entry.ino),
   };
-}
-
-function date(nanoseconds: bigint): Date {
-  return new Date(Number(nanoseconds / 1_000_000n));
 }

@@ -23,6 +23,10 @@ export interface Stat {
   readonly atime: bigint;
   readonly mtime: bigint;
   readonly ctime: bigint;
+  /** The times again, in whole milliseconds. */
+  readonly atimeMs: number;
+  readonly mtimeMs: number;
+  readonly ctimeMs: number;
   readonly rdevMajor: number;
   readonly rdevMinor: number;
   /** One device for the whole volume. */
@@ -114,6 +118,18 @@ class AttributeSnapshot implements Stat {
     return nanoseconds(this.#ctime, this.#ctimeNsec);
   }
 
+  get atimeMs(): number {
+    return milliseconds(this.#atime, this.#atimeNsec);
+  }
+
+  get mtimeMs(): number {
+    return milliseconds(this.#mtime, this.#mtimeNsec);
+  }
+
+  get ctimeMs(): number {
+    return milliseconds(this.#ctime, this.#ctimeNsec);
+  }
+
   get rdevMajor(): number {
     return (this.#rdev >>> 8) & 0xfff;
   }
@@ -130,6 +146,10 @@ class AttributeSnapshot implements Stat {
 /** A device number in the kernel's 32-bit encoding (linux/kdev_t.h: new_encode_dev). */
 export function encodeDevice(major: number, minor: number): number {
   return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
+}
+
+function milliseconds(seconds: number, nsec: number): number {
+  return seconds * 1000 + Math.floor(nsec / 1_000_000);
 }
 
 function nanoseconds(seconds: number, nsec: number): bigint {
