@@ -154,10 +154,12 @@ async function run(
 }
 
 function countsText(result: CoherenceResult, milliseconds: number): string {
-  const { operations, rounds, violations, undecided } = result;
+  const { operations, requests, rounds, violations, undecided } = result;
   const total = operations.reduce((sum, count) => sum + count, 0);
   const open = undecided === 0 ? "" : `, ${undecided} rounds undecided`;
-  return `${total} operations (${operations.join(" + ")}) in ${rounds} rounds, ` +
+  return `${total} operations (${
+    operations.join(" + ")
+  }, ${requests} requests) in ${rounds} rounds, ` +
     `${violations} violation${violations === 1 ? "" : "s"}${open} ` +
     `(${Math.round(milliseconds / 100) / 10} s)`;
 }

@@ -8,6 +8,7 @@ import {
   CONTENT_SIZE,
   DIRECTORIES,
   HANDLE_COUNT,
+  LOOKING,
   type Operation,
   type OperationKind,
   PLACES,
@@ -53,6 +54,8 @@ const WEIGHTS: Readonly<Record<Kind, number>> = {
   "ftruncate": 2,
   "close": 2,
 };
+/** Operations that follow each other in one temper: a guest that only looks has something in its caches when another one changes it. */
+const STRETCH_MAX = 100;
 const FILE_MODES = [0o600, 0o640, 0o644, 0o664, 0o700, 0o755];
 /** The guests need not be root's: directories stay usable. */
 const DIRECTORY_MODES = [0o700, 0o711, 0o755, 0o775];
@@ -91,7 +94,10 @@ export class Choice {
   readonly #guest: number;
   readonly #random: RandomNumbers;
   readonly #kinds: readonly Kind[];
+  readonly #lookingKinds: readonly Kind[];
   #valueCount = 0;
+  #stretch = 0;
+  #isCalm = false;
 
   constructor(guest: number, seeds: readonly number[], features: Features) {
     this.#guest = guest;
@@ -101,12 +107,18 @@ export class Choice {
         (kind === "rename-exchange" && !features.exchange);
       return Array<Kind>(missing ? 0 : WEIGHTS[kind]).fill(kind);
     });
+    this.#lookingKinds = this.#kinds.filter((kind) => LOOKING.has(kind));
   }
 
   /** The next operation. `isOpen` tells which of the guest's files are open. */
   next(isOpen: (handle: number) => boolean): Operation {
     const random = this.#random;
-    const kind = random.of(this.#kinds);
+    if (this.#stretch-- === 0) {
+      this.#stretch = random.below(STRETCH_MAX);
+      this.#isCalm = random.below(2) === 0;
+    }
+    const looks = this.#isCalm && random.below(20) > 0;
+    const kind = random.of(looks ? this.#lookingKinds : this.#kinds);
     const place = random.below(PLACES.length);
     const handle = this.#guest * HANDLE_COUNT + random.below(HANDLE_COUNT);
     switch (kind) {

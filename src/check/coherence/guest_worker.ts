@@ -73,6 +73,12 @@ class Guests {
     return history;
   }
 
+  /** Requests that have been answered. */
+  get requestCount(): number {
+    const traffic = this.#session.client.traffic.byOpcode();
+    return traffic.reduce((sum, { requests }) => sum + requests, 0);
+  }
+
   async end(): Promise<void> {
     await closeSession(this.#session);
   }
@@ -110,9 +116,13 @@ async function connect(scope: WorkerScope, start: GuestStart): Promise<void> {
       await guests.end();
       return scope.postMessage({ kind: "ended" });
     }
+    const before = guests.requestCount;
     const history = guests.round(order.operationCount);
+    const requestCount = guests.requestCount - before;
     scope.postMessage(
-      guests.dead === null ? { kind: "round", history } : { kind: "failed", reason: guests.dead },
+      guests.dead === null
+        ? { kind: "round", history, requestCount }
+        : { kind: "failed", reason: guests.dead },
     );
   };
   scope.postMessage({ kind: "connected" });

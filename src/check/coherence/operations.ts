@@ -99,6 +99,19 @@ export type Operation<K extends OperationKind = OperationKind> = K extends Opera
   ? { readonly kind: K } & Arguments[K]
   : never;
 
+/** Kinds that change nothing. */
+export const LOOKING: ReadonlySet<OperationKind> = new Set([
+  "stat",
+  "read",
+  "readlink",
+  "getxattr",
+  "readdir",
+  "stat-directory",
+  "pread",
+  "fstat",
+  "host-sees",
+]);
+
 /** What an operation came to: 0, a negative errno, or what was seen, as text. */
 export type Result = number | string;
 

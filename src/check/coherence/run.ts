@@ -4,6 +4,7 @@
  * @module
  */
 
+import { assert } from "../../assert.ts";
 import { DaemonError } from "../../guest/daemon_error.ts";
 import type { GuestCacheMode } from "../../guest/vfs/cache_mode.ts";
 import { type HostFeatures, hostState, prepare } from "./host_view.ts";
@@ -38,6 +39,8 @@ export interface CoherenceOptions {
 export interface CoherenceResult {
   /** Operations done, by guest. */
   readonly operations: readonly number[];
+  /** Requests that these took: the fewer, the more was cached. */
+  readonly requests: number;
   readonly rounds: number;
   /** Rounds that could not be decided: too many orders. */
   readonly undecided: number;
@@ -53,13 +56,13 @@ const PAST_CALL_COUNT = 4000;
 /** Runs the check. Throws a {@linkcode DaemonError} if a daemon ends. */
 export async function checkCoherence(options: CoherenceOptions): Promise<CoherenceResult> {
   const run = new CoherenceRun(options);
-  const end = performance.now() + options.seconds * 1000;
   try {
     await run.connect();
-    while (performance.now() < end && run.result.violations < options.violationCountMax) {
+    const end = performance.now() + options.seconds * 1000;
+    do {
       await run.round();
       options.progress?.(run.result);
-    }
+    } while (performance.now() < end && run.result.violations < options.violationCountMax);
     await run.disconnect();
     return run.result;
   } finally {
@@ -84,6 +87,7 @@ class CoherenceRun {
   #states: readonly State[];
   /** Since the guests have connected: what a guest can know is from then. */
   #past: Round[] = [];
+  #requests = 0;
   #rounds = 0;
   #undecided = 0;
   #violations = 0;
@@ -101,6 +105,7 @@ class CoherenceRun {
   get result(): CoherenceResult {
     return {
       operations: [...this.#operations],
+      requests: this.#requests,
       rounds: this.#rounds,
       undecided: this.#undecided,
       violations: this.#violations,
@@ -127,7 +132,8 @@ class CoherenceRun {
   async round(): Promise<void> {
     const { roundSize } = this.#options;
     const parts = await Promise.all(this.#connections.map((each) => each.round(roundSize)));
-    const calls = parts.flat();
+    const calls = parts.flatMap(({ history }) => history);
+    for (const { requestCount } of parts) this.#requests += requestCount;
     const seen = this.#look();
     const history = [...calls, hostCall(this.#order, this.#threads.length, seen)];
     for (const { guest } of calls) this.#operations[guest]!++;
@@ -214,9 +220,10 @@ class Connection {
     await this.#ask(start);
   }
 
-  async round(operationCount: number): Promise<readonly Call[]> {
+  async round(operationCount: number): Promise<GuestMessage & { readonly kind: "round" }> {
     const message = await this.#ask({ kind: "round", operationCount });
-    return message.kind === "round" ? message.history : [];
+    assert(message.kind === "round", "a Worker answers what it was asked");
+    return message;
   }
 
   /** Ends the connection, so that the daemon can have another. */

@@ -11,7 +11,7 @@
 
 import { checkHistory } from "./linearizability.ts";
 import type { ModelOptions } from "./model.ts";
-import type { Call, Result } from "./operations.ts";
+import { type Call, LOOKING, PLACES, type Result } from "./operations.ts";
 import type { State } from "./state.ts";
 
 /** A history that nothing explains. */
@@ -59,10 +59,35 @@ export function shrink(
     before = shortest.history.length;
     shortest = latestStart(options, shortest.initial, shortest.history, call, fits);
     const states = shortest.initial;
-    const calls = thinned(shortest.history, stays, (tried) => fits(states, tried));
-    shortest = { initial: states, history: calls };
+    const fitsHere = (tried: readonly Call[]) => fits(states, tried);
+    const calls = withoutGroups(shortest.history, stays, fitsHere);
+    shortest = { initial: states, history: thinned(calls, stays, fitsHere) };
   }
   return { ...shortest, call, possible, isStale: stale };
+}
+
+/** Most of a history has nothing to do with it: what only looked, and what went on elsewhere. */
+function withoutGroups(
+  history: readonly Call[],
+  stays: (call: Call) => boolean,
+  fits: (calls: readonly Call[]) => boolean,
+): readonly Call[] {
+  const groups: ((call: Call) => boolean)[] = [
+    ({ operation, result }) =>
+      LOOKING.has(operation.kind) || typeof result === "string" || result < 0,
+    ...PLACES.map((_, place) => (call: Call) => {
+      const places = placesOf(call);
+      return places.length > 0 && places.every((other) => other === place);
+    }),
+    ({ operation }) => "directory" in operation,
+    ({ operation }) => "handle" in operation,
+  ];
+  let calls = history;
+  for (const isOf of groups) {
+    const tried = calls.filter((call) => stays(call) || !isOf(call));
+    if (tried.length < calls.length && fits(tried)) calls = tried;
+  }
+  return calls;
 }
 
 /** Without whatever can be left out: large pieces first, then one by one until nothing more can go. */

@@ -32,7 +32,8 @@ export type GuestOrder =
 /** What a Worker answers. */
 export type GuestMessage =
   | { readonly kind: "connected" }
-  | { readonly kind: "round"; readonly history: readonly Call[] }
+  /** `requestCount`: requests that the round took. */
+  | { readonly kind: "round"; readonly history: readonly Call[]; readonly requestCount: number }
   | { readonly kind: "ended" }
   /** The daemon is gone, or there never was one. */
   | { readonly kind: "failed"; readonly reason: string };
