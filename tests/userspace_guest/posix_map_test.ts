@@ -30,6 +30,18 @@ async function checkPosix(
   };
 }
 
+/** A table of this run's own. */
+const TABLE = `/dev/shm/virtiofsd-ts-posix-map-${crypto.randomUUID()}`;
+globalThis.addEventListener("unload", () => {
+  for (const path of [TABLE, `${TABLE}.registry`]) {
+    try {
+      Deno.removeSync(path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+});
+
 const OURS: readonly (readonly [name: string, serve: string, without: Need[], guest: string])[] = [
   ["cache=auto", "--cache auto", [], "auto"],
   ["cache=never", "--cache never", [], "auto"],
@@ -37,6 +49,7 @@ const OURS: readonly (readonly [name: string, serve: string, without: Need[], gu
   ["cache=always, write-back", "--cache always --writeback", ["seek-data"], "auto"],
   ["a guest without caches", "--cache auto --posix-lock --flock", [], "none"],
   ["DAX", "--cache auto --dax always --dax-window 16M", [], "auto --dax always"],
+  ["shared versions", `--cache shared --version-table ${TABLE}`, [], "shared"],
 ];
 
 for (const [name, serve, without, cache] of OURS) {
