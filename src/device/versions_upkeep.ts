@@ -46,6 +46,10 @@ export class VersionsUpkeep {
     });
     if (typeof watch === "string") throw new Error(`The host cannot be watched: ${watch}`);
     this.#hostWatch = watch;
+    watch.failed.catch((error) => {
+      this.#log("warn", `The host is not watched any more: ${(error as Error).message}`);
+      versions.allChanged();
+    });
   }
 
   async close(): Promise<void> {

@@ -5,7 +5,7 @@
  */
 
 /** What the guest's kernel is told to trust. */
-export type Cache = "never" | "metadata" | "auto" | "always";
+export type Cache = "never" | "metadata" | "auto" | "always" | "shared";
 
 /** How the daemon is started for one boot, and what that means for the workloads. */
 export interface GuestConfiguration {
@@ -55,6 +55,8 @@ function cacheConfigurations(): GuestConfiguration[] {
 /** Every configuration of the guest suite, in order. */
 export const CONFIGURATIONS: readonly GuestConfiguration[] = [
   ...cacheConfigurations(),
+  // A kernel does not share versions: as auto, with versions counted beside.
+  { ...PLAIN, name: "cache=shared", cache: "shared" },
   { ...PLAIN, name: "xattr posix-acl", xattr: true, posixAcl: true },
   { ...PLAIN, name: "inode-file-handles=mandatory", fileHandles: "mandatory" },
   { ...PLAIN, name: "inode-file-handles=never", fileHandles: "never" },
@@ -64,9 +66,12 @@ export const CONFIGURATIONS: readonly GuestConfiguration[] = [
   { ...PLAIN, name: "readonly", readonly: true },
 ];
 
-/** The daemon's flags for a configuration, in the form that Rust virtiofsd takes as well. */
-export function daemonFlags(configuration: GuestConfiguration): string[] {
+/** The daemon's flags for a configuration, in the form that Rust virtiofsd takes as well; `workDir` is for files of its own. */
+export function daemonFlags(configuration: GuestConfiguration, workDir: string): string[] {
   const flags = ["--cache", configuration.cache];
+  if (configuration.cache === "shared") {
+    flags.push("--version-table", `${workDir}/versions`, "--version-slots", "4096");
+  }
   if (configuration.writeback) flags.push("--writeback");
   if (configuration.readonly) flags.push("--readonly");
   if (configuration.xattr) flags.push("--xattr");

@@ -176,7 +176,7 @@ async function runSessionIn(workDir: string, options: SessionOptions): Promise<S
     posixSuite: options.posixSuite ?? null,
   };
   await using control = new HostControl(controlDir, sharedDir, plan);
-  const flags = daemonFlags(options.configuration);
+  const flags = daemonFlags(options.configuration, workDir);
   await using daemon = target === "virtiofs"
     ? await Daemon.start({ socketPath, sharedDir, flags })
     : null;
