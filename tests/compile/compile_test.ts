@@ -156,4 +156,9 @@ Deno.test("compile.ts makes virtiofsd-ts, which says its version and serves", as
   assert.match(demo.stdout, /DAX window: 256 ranges/);
   assert.match(demo.stdout, /All of it worked/);
   assert.equal(demo.code, 0, demo.stdout);
+  // And guests in Workers, of daemons that the executable starts of itself.
+  const quick = ["--cache", "none", "--seconds", "1"];
+  const checked = await run(program, ["check", "coherence", ...quick], { cwd: tree.root });
+  assert.match(checked.stdout, /, 0 violations/);
+  assert.equal(checked.code, 0, checked.stdout + checked.stderr);
 });
