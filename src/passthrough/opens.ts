@@ -38,6 +38,9 @@ import {
   O_SYNC,
   O_TRUNC,
   O_WRONLY,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
 } from "../wire/linux.ts";
 import { dropOwner } from "./locks.ts";
 import { VERSIONED_FILE_FLAGS } from "./cache_policy.ts";
@@ -154,6 +157,12 @@ function openExisting(
   const parent = request.nodeid;
   const nodeid = openEntry(share, parentFd, request.namePointer);
   if (nodeid < 0) return nodeid;
+  const type = share.inodes.mode(nodeid) & S_IFMT;
+  if (type !== S_IFREG && type !== S_IFDIR) {
+    // Somebody else has just made a symlink or a FIFO of this name: the guest is to look again, and does (Linux: do_filp_open()).
+    share.inodes.forget(nodeid, 1);
+    return -ESTALE;
+  }
   writeEntry(share, reply, 0, nodeid, parent);
   const saysKill = (request.u32(CREATE_IN.OPEN_FLAGS) & FUSE_OPEN_KILL_SUIDGID) !== 0;
   const fd = reopen(share, request, nodeid, flags, saysKill);

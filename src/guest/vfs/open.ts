@@ -17,6 +17,7 @@ import {
   ENXIO,
   EOPNOTSUPP,
   EPERM,
+  ESTALE,
   type Status,
 } from "../../sys/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_TMPFILE } from "../../sys/architecture.ts";
@@ -70,6 +71,7 @@ export function open(
   path: Uint8Array,
   flags: number,
   mode: number,
+  isRetry = false,
 ): OpenFile | Status {
   const creating = (flags & O_CREAT) !== 0;
   if (creating && (flags & O_DIRECTORY) === O_DIRECTORY) return -EINVAL;
@@ -80,7 +82,12 @@ export function open(
   if (typeof place === "number") return place;
   if (creating) {
     if (place.slash) return -EISDIR;
-    if (place.inode === null) return create(volume, process, place, flags, mode);
+    if (place.inode === null) {
+      const file = create(volume, process, place, flags, mode);
+      // Linux: do_filp_open(): the name has come to lead to something that is not opened by CREATE.
+      if (file !== -ESTALE || isRetry) return file;
+      return open(volume, process, start, path, flags, mode, true);
+    }
     if (exclusive) return -EEXIST;
     if (place.inode.isDirectory) return -EISDIR;
   }
