@@ -20,6 +20,7 @@ import { PROGRAM_NAME } from "../version.ts";
 import { EXIT, printError, printOut, UsageError } from "./exit.ts";
 import { anyOf, type CommandText, lastOf, parseCommand, usageLine } from "./parse.ts";
 import { Progress } from "./progress.ts";
+import { endingSignals } from "./signals.ts";
 import { Subject, type SubjectSource } from "./subject.ts";
 
 const MODES = ["none", "auto", "always", "shared"] as const;
@@ -133,12 +134,15 @@ async function run(
 ): Promise<number> {
   using line = new Progress();
   const start = performance.now();
+  const ending = endingSignals();
   const result = await checkCoherence({
     ...plan,
+    signal: ending.signal,
     socketPaths: daemons.map(({ socketPath }) => socketPath),
     directory,
     progress: (so) => line.show(countsText(so, performance.now() - start)),
   });
+  ending.release();
   line.clear();
   const { shortest, ...counts } = result;
   const milliseconds = performance.now() - start;

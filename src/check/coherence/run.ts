@@ -31,6 +31,8 @@ export interface CoherenceOptions {
   readonly violationCountMax: number;
   /** Do not use extended attributes. */
   readonly withoutXattrs?: boolean;
+  /** Ends the check early, after the round. */
+  readonly signal?: AbortSignal;
   /** Called after each round. */
   readonly progress?: (result: CoherenceResult) => void;
 }
@@ -62,7 +64,10 @@ export async function checkCoherence(options: CoherenceOptions): Promise<Coheren
     do {
       await run.round();
       options.progress?.(run.result);
-    } while (performance.now() < end && run.result.violations < options.violationCountMax);
+    } while (
+      performance.now() < end && options.signal?.aborted !== true &&
+      run.result.violations < options.violationCountMax
+    );
     await run.disconnect();
     return run.result;
   } finally {
