@@ -90,6 +90,8 @@ export interface ServeConfig {
   readonly window: WindowConfig | null;
   /** `--version-table`; null = no shared versions. */
   readonly versions: VersionTableConfig | null;
+  /** `--state-file`: keeps the state memory, for `inspect` after the daemon's end; null = it goes with the daemon. */
+  readonly stateFile: string | null;
   readonly passthrough: PassthroughConfig;
 }
 

@@ -9,9 +9,11 @@ import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
 import type { Log } from "./log.ts";
 import { SetupError } from "./setup_error.ts";
+import type { Description } from "./state/description.ts";
 import { descriptorLimit, setDescriptorLimit } from "./sys/rlimit.ts";
 import { acceptFrontend } from "./vhost_user/accept.ts";
 import { Backend } from "./vhost_user/backend.ts";
+import { VERSION } from "./version.ts";
 import { openListener } from "./vhost_user/listener.ts";
 
 /** Descriptors asked for by default: Rust virtiofsd's number. */
@@ -35,6 +37,7 @@ export interface DeviceConfig {
   readonly fileSystem: FileSystemSource;
   readonly window: WindowConfig | null;
   readonly versions: VersionTableConfig | null;
+  readonly stateFile: string | null;
 }
 
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
@@ -115,12 +118,39 @@ async function startDevice(
       fileSystem: config.fileSystem,
       window: config.window,
       versions: config.versions,
+      stateFile: config.stateFile,
+      description: describe(config),
       log: (level, message) => log[level](message),
       failed,
     });
   } catch (error) {
     throw new SetupError((error as Error).message);
   }
+}
+
+/** What `inspect` says of the daemon. */
+function describe(config: DeviceConfig): Description {
+  const { endpoint, fileSystem } = config;
+  const passthrough = fileSystem.kind === "passthrough" ? fileSystem.config : null;
+  return {
+    version: VERSION,
+    socket: endpoint.kind === "path" ? absolutePath(endpoint.path) : `fd ${endpoint.fd}`,
+    sharedDir: fileSystem.kind === "passthrough" ? fileSystem.config.sharedDir : fileSystem.url,
+    tag: config.tag,
+    requestQueues: config.requestQueueCount,
+    cache: passthrough?.cache ?? "",
+    readonly: passthrough?.readonly ?? false,
+    writeback: passthrough?.writeback ?? false,
+    xattr: passthrough?.xattr ?? false,
+    dax: passthrough?.dax ?? "never",
+    inodeFileHandles: passthrough?.inodeFileHandles ?? "never",
+    versionTable: config.versions?.path ?? null,
+  };
+}
+
+/** A path as others can use it. */
+function absolutePath(path: string): string {
+  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
 }
 
 /** The most that the kernel lets any process ask for. */

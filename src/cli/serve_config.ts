@@ -37,6 +37,7 @@ export function serveConfig(options: ServeOptions): ServeConfig {
     rlimitNofile: options.rlimitNofile ?? null,
     window: windowOf(options),
     versions: versionsOf(options),
+    stateFile: stateFileOf(options),
     passthrough: {
       sharedDir: options.sharedDir,
       cache: options.cache ?? PASSTHROUGH_DEFAULTS.cache,
@@ -135,6 +136,11 @@ function versionsOf(options: ServeOptions): VersionTableConfig | null {
     slotCount: options.versionSlots ?? VERSION_SLOTS_DEFAULT,
     watchHost: options.watchHost,
   };
+}
+
+function stateFileOf({ stateFile }: ServeOptions): string | null {
+  if (stateFile === "") throw misused("--state-file is empty: which file?");
+  return stateFile ?? null;
 }
 
 function endpointOf(options: ServeOptions): Endpoint {
