@@ -16,6 +16,51 @@ export type InodeFileHandles = "never" | "prefer" | "mandatory";
 /** `--dax`: which files guests map into their window. */
 export type DaxMode = "never" | "auto" | "always";
 
+/** Ids of one side, from `first` on, and what they are on the other: `--translate-uid`, `--translate-gid`. */
+export interface IdRule {
+  readonly first: number;
+  readonly count: number;
+  /** What `first` becomes; the ids behind it follow. null = they must not be used. */
+  readonly target: number | null;
+  /** All of them become `target`. */
+  readonly squash: boolean;
+}
+
+/** Whose ids mean whom. */
+export interface IdTranslation {
+  /** From the guest's ids to the host's. */
+  readonly guestUids: readonly IdRule[];
+  readonly guestGids: readonly IdRule[];
+  /** And back. */
+  readonly hostUids: readonly IdRule[];
+  readonly hostGids: readonly IdRule[];
+  /** `--deny-unmapped`: ids of the guest that no rule names must not be used; those of the host are nobody. */
+  readonly denyUnmapped: boolean;
+}
+
+/** One rule of `--xattrmap`; the first that matches counts. See `xattr_map.ts`. */
+export interface XattrRule {
+  readonly type: "prefix" | "ok" | "bad" | "unsupported";
+  /** Matches names that the guest uses, if they start with `key`. */
+  readonly client: boolean;
+  /** Matches names that the host lists, if they start with `prepend`. */
+  readonly server: boolean;
+  readonly key: string;
+  readonly prepend: string;
+}
+
+/** What a guest may make the daemon hold at most; null = what follows from the limit of descriptors, see `budget.ts`. */
+export interface GuestBudget {
+  /** `--max-inodes` */
+  readonly inodes: number | null;
+  /** `--max-open-files`: files and directories. */
+  readonly openFiles: number | null;
+  /** `--max-locks`: owners of POSIX locks, counted for each file. */
+  readonly locks: number | null;
+  /** `--max-mappings`: pieces of files in the DAX window. */
+  readonly mappings: number | null;
+}
+
 /** How the passthrough file system shows a host directory. */
 export interface PassthroughConfig {
   /** The directory that the guest sees as its root. */
@@ -47,6 +92,11 @@ export interface PassthroughConfig {
   readonly preserveNoatime: boolean;
   /** `--dax`: never, auto (by size, type and use), always (every regular file that can be mapped). */
   readonly dax: DaxMode;
+  /** `--translate-uid`, `--translate-gid` and their presets; null = ids are the same on both sides. */
+  readonly ids: IdTranslation | null;
+  /** `--xattrmap`; null = names are the same on both sides. */
+  readonly xattrRules: readonly XattrRule[] | null;
+  readonly budget: GuestBudget;
 }
 
 /** The DAX window that front ends are offered. */
@@ -115,6 +165,9 @@ export const PASSTHROUGH_DEFAULTS: Omit<PassthroughConfig, "sharedDir"> = {
   inodeFileHandles: "prefer",
   preserveNoatime: false,
   dax: "auto",
+  ids: null,
+  xattrRules: null,
+  budget: { inodes: null, openFiles: null, locks: null, mappings: null },
 };
 
 /** The default of `--dax-window`. Windows are not free: a Linux guest spends a 64th of their size on page structs. */

@@ -8,6 +8,8 @@ import type { Endpoint, ServeConfig, VersionTableConfig, WindowConfig } from "./
 import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
 import type { Log } from "./log.ts";
+import { checkIds } from "./passthrough/ids/translation.ts";
+import { checkXattrRules } from "./passthrough/xattr_map.ts";
 import { SetupError } from "./setup_error.ts";
 import type { Description } from "./state/description.ts";
 import { descriptorLimit, setDescriptorLimit } from "./sys/rlimit.ts";
@@ -46,6 +48,8 @@ export async function serve(config: ServeConfig, hooks: ServeHooks): Promise<voi
     ...config.passthrough,
     sharedDir: realDirectory(config.passthrough.sharedDir),
   };
+  checkIds(passthrough);
+  checkXattrRules(passthrough);
   limitDescriptors(config.rlimitNofile, hooks.log);
   await serveDevice({ ...config, fileSystem: { kind: "passthrough", config: passthrough } }, hooks);
 }

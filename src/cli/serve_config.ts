@@ -18,6 +18,8 @@ import {
 import { SetupError } from "../setup_error.ts";
 import { VHOST_USER_PROTOCOL_F } from "../wire/vhost_user.ts";
 import { UsageError } from "./exit.ts";
+import { budgetConfig } from "./budget_options.ts";
+import { identityConfig } from "./identity_options.ts";
 import { usageLine } from "./parse.ts";
 import { SERVE_TEXT, type ServeOptions } from "./serve_options.ts";
 
@@ -47,7 +49,7 @@ export function serveConfig(options: ServeOptions): ServeConfig {
       allowMmap: options.allowMmap,
       allowDirectIo: options.allowDirectIo,
       readonly: options.readonly,
-      xattr: options.xattr || posixAcl || securityLabel,
+      xattr: options.xattr || posixAcl || securityLabel || options.xattrmap !== undefined,
       posixAcl,
       securityLabel,
       readdirplus: !options.readdirplus,
@@ -58,6 +60,8 @@ export function serveConfig(options: ServeOptions): ServeConfig {
       inodeFileHandles: options.inodeFileHandles ?? PASSTHROUGH_DEFAULTS.inodeFileHandles,
       preserveNoatime: options.preserveNoatime,
       dax: options.dax ?? PASSTHROUGH_DEFAULTS.dax,
+      ...identityConfig(options, misused),
+      budget: budgetConfig(options),
     },
   };
 }
@@ -75,9 +79,6 @@ export function refuseUnsupported(options: ServeOptions): void {
   const refused: readonly [string, boolean, string][] = [
     ["--uid-map", options.uidMap !== undefined, "user ids would not be mapped"],
     ["--gid-map", options.gidMap !== undefined, "group ids would not be mapped"],
-    ["--translate-uid", options.translateUid !== undefined, "user ids would not be translated"],
-    ["--translate-gid", options.translateGid !== undefined, "group ids would not be translated"],
-    ["--xattrmap", options.xattrmap !== undefined, "attribute names would not be mapped"],
     ["--migration-mode", options.migrationMode !== undefined, "there is no live migration"],
     ["--migration-on-error", options.migrationOnError !== undefined, "there is no live migration"],
     ["--migration-verify-handles", options.migrationVerifyHandles, "there is no live migration"],

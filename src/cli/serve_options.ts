@@ -18,6 +18,8 @@ import {
   type ValueParser,
 } from "@optique/core/valueparser";
 import { LOG_LEVELS } from "../log.ts";
+import { budgetOptions } from "./budget_options.ts";
+import { identityOptions } from "./identity_options.ts";
 import { powerOfTwo, windowSize } from "./power_values.ts";
 import { anyOf, type CommandText, lastOf, parseCommand } from "./parse.ts";
 
@@ -292,15 +294,6 @@ const isolation = group(
     gidMap: lastOf(option("--gid-map", string({ metavar: "MAP" }), {
       description: message`Refused.`,
     })),
-    translateUid: lastOf(option("--translate-uid", string({ metavar: "RULE" }), {
-      description: message`Refused.`,
-    })),
-    translateGid: lastOf(option("--translate-gid", string({ metavar: "RULE" }), {
-      description: message`Refused.`,
-    })),
-    xattrmap: lastOf(option("--xattrmap", string({ metavar: "RULES" }), {
-      description: message`Refused.`,
-    })),
     migrationMode: lastOf(option("--migration-mode", string({ metavar: "MODE" }), {
       description: message`Refused: there is no live migration yet.`,
     })),
@@ -345,6 +338,8 @@ const parser = merge(
   shared,
   resources,
   logging,
+  identityOptions,
+  budgetOptions,
   isolation,
   compatibility,
 );

@@ -6,7 +6,7 @@
 
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
-import { EFBIG, EINVAL, EROFS, type Status } from "../sys/errno.ts";
+import { EFBIG, EINVAL, EPERM, EROFS, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   ATTR,
@@ -41,10 +41,11 @@ import {
   UTIME_OMIT,
 } from "../wire/linux.ts";
 import { daxFlag } from "./dax_files.ts";
+import { FORBIDDEN, NO_ID } from "./ids/id_map.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
+import { dropMappedCapabilities } from "./xattrs.ts";
 
-const UNCHANGED = 0xffffffff;
 const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
 
 /** fuse.h: fuse_attr from the last statx. */
@@ -62,8 +63,11 @@ export function writeAttr(share: Share, reply: Reply, offset: number, flags: num
   reply.setU32(offset + ATTR.CTIMENSEC, stat.getUint32(base + STATX.CTIME + 8, true));
   reply.setU32(offset + ATTR.MODE, stat.getUint16(base + STATX.MODE, true));
   reply.setU32(offset + ATTR.NLINK, stat.getUint32(base + STATX.NLINK, true));
-  reply.setU32(offset + ATTR.UID, stat.getUint32(base + STATX.UID, true));
-  reply.setU32(offset + ATTR.GID, stat.getUint32(base + STATX.GID, true));
+  const { ids } = share;
+  const uid = stat.getUint32(base + STATX.UID, true);
+  const gid = stat.getUint32(base + STATX.GID, true);
+  reply.setU32(offset + ATTR.UID, ids === null ? uid : ids.guestUid(uid));
+  reply.setU32(offset + ATTR.GID, ids === null ? gid : ids.guestGid(gid));
   reply.setU32(offset + ATTR.RDEV, encodeDevice(stat, base + STATX.RDEV_MAJOR));
   reply.setU32(offset + ATTR.BLKSIZE, stat.getUint32(base + STATX.BLKSIZE, true));
   reply.setU32(offset + ATTR.FLAGS, flags);
@@ -128,6 +132,13 @@ export function statx(share: Share, request: Request, reply: Reply): Status {
   for (let i = 0; i < STATX.MNT_ID; i += 4) {
     reply.setU32(STATX_OUT.STAT + i, share.stat.getUint32(SCRATCH.STATX + i, true));
   }
+  const { ids, stat } = share;
+  if (ids !== null) {
+    const uid = stat.getUint32(SCRATCH.STATX + STATX.UID, true);
+    const gid = stat.getUint32(SCRATCH.STATX + STATX.GID, true);
+    reply.setU32(STATX_OUT.STAT + STATX.UID, ids.guestUid(uid));
+    reply.setU32(STATX_OUT.STAT + STATX.GID, ids.guestGid(gid));
+  }
   return 0;
 }
 
@@ -163,11 +174,18 @@ function applyAttributes(
 ): Status {
   let result: Status = 0;
   if ((valid & (FATTR_UID | FATTR_GID)) !== 0) {
-    const uid = (valid & FATTR_UID) !== 0 ? request.u32(SETATTR_IN.UID) : UNCHANGED;
-    const gid = (valid & FATTR_GID) !== 0 ? request.u32(SETATTR_IN.GID) : UNCHANGED;
+    const { ids } = share;
+    let uid = (valid & FATTR_UID) !== 0 ? request.u32(SETATTR_IN.UID) : NO_ID;
+    let gid = (valid & FATTR_GID) !== 0 ? request.u32(SETATTR_IN.GID) : NO_ID;
+    if (ids !== null) {
+      uid = ids.hostUid(uid);
+      gid = ids.hostGid(gid);
+      if (uid === FORBIDDEN || gid === FORBIDDEN) return -EPERM;
+    }
     const flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
     result = status(libc.fchownat(fd, share.scratch.empty, uid, gid, flags));
     if (result < 0) return result;
+    dropMappedCapabilities(share, fd);
   }
   if ((valid & FATTR_MODE) !== 0) {
     const mode = request.u32(SETATTR_IN.MODE) & 0o7777;
@@ -201,6 +219,7 @@ function applySize(
       : libc.truncate(share.scratch.fdPath(fd), BigInt(size)),
   );
   if (kill) share.credentials.restoreFsetid();
+  if (result === 0) dropMappedCapabilities(share, fd);
   return result;
 }
 

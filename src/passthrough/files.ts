@@ -49,6 +49,7 @@ import {
 } from "../wire/linux.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
+import { dropMappedCapabilities } from "./xattrs.ts";
 
 /** Where WRITE's data starts in the request. */
 const WRITE_DATA: number = IN_HEADER.SIZE + WRITE_IN.SIZE;
@@ -108,6 +109,7 @@ export function write(share: Share, request: Request, reply: Reply): Status {
     if (result < asked) break;
   }
   if (kill) share.credentials.restoreFsetid();
+  if (done > 0) dropMappedCapabilities(share, fd);
   share.handles.release(slot);
   reply.setU32(WRITE_OUT.SIZE_, done);
   reply.setU32(WRITE_OUT.SIZE_ + 4, 0);
@@ -140,6 +142,7 @@ export function fallocate(share: Share, request: Request): Status {
   if (kill) share.credentials.dropFsetid();
   const result = status(libc.fallocate(fd, mode, BigInt(offset), BigInt(length)));
   if (kill) share.credentials.restoreFsetid();
+  if (result === 0) dropMappedCapabilities(share, fd);
   share.handles.release(slot);
   return result;
 }
@@ -192,6 +195,7 @@ function copy(share: Share, request: Request): Status {
         0,
       ),
     );
+    if (result > 0) dropMappedCapabilities(share, fdOut);
     share.handles.release(slotOut);
   }
   share.handles.release(slotIn);

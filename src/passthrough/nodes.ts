@@ -6,7 +6,7 @@
 
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
-import { EINVAL, EROFS, ESTALE, type Status } from "../sys/errno.ts";
+import { EINVAL, EPERM, EROFS, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   ENTRY_OUT,
@@ -31,8 +31,10 @@ import {
 } from "../wire/linux.ts";
 import { O_NOFOLLOW } from "../sys/architecture.ts";
 import { KEEP_CHECKS, KEEP_SETGID } from "./credentials.ts";
+import { FORBIDDEN } from "./ids/id_map.ts";
 import { lookupNewEntry, writeEntry, writeVersion } from "./names.ts";
 import type { Share } from "./share.ts";
+import { findHostName, hostNamePointer } from "./xattrs.ts";
 
 /**
  * Becomes the caller and takes on its umask, for one call that makes an inode. {@linkcode leaveCaller} undoes both.
@@ -44,12 +46,17 @@ export function enterCaller(share: Share, request: Request, umask: number): Stat
   // strips set-gid bits since 6.0, so surely if it speaks 7.37 (6.1); before, the host has to (CVE-2022-0358).
   let keep = 0;
   if (!knowsGroups) keep = session.minor >= 37 ? KEEP_CHECKS | KEEP_SETGID : KEEP_CHECKS;
-  const result = share.credentials.assume(
-    request.uid,
-    request.gid,
-    knowsGroups ? request.supplementaryGroup : -1,
-    keep,
-  );
+  const { ids } = share;
+  let { uid, gid } = request;
+  let group = knowsGroups ? request.supplementaryGroup : -1;
+  if (ids !== null) {
+    uid = ids.hostUid(uid);
+    gid = ids.hostGid(gid);
+    if (uid === FORBIDDEN || gid === FORBIDDEN) return -EPERM;
+    // FORBIDDEN is "none" here: a group that must not be used is not lent.
+    if (group !== -1) group = ids.hostGid(group);
+  }
+  const result = share.credentials.assume(uid, gid, group, keep);
   // Without DONT_MASK the guest has applied the umask itself.
   if (result === 0 && share.session.has(FUSE_DONT_MASK)) libc.umask(umask & 0o777);
   return result;
@@ -63,10 +70,12 @@ export function leaveCaller(share: Share): void {
 /** Sets the security label that came with a create request, on the inode at `fd`. */
 export function applyLabel(share: Share, request: Request, fd: number): Status {
   if (request.labelNameSize === 0 || !share.session.has2(FUSE2_SECURITY_CTX)) return 0;
+  const found = findHostName(share, request, request.labelNameOffset, request.labelNameSize);
+  if (found < 0) return found;
   return status(
     libc.setxattr(
       share.scratch.fdPath(fd),
-      request.bytes.pointerAt(request.labelNameOffset),
+      hostNamePointer(share, request, request.labelNameOffset),
       request.bytes.pointerAt(request.labelOffset),
       request.labelSize,
       0,

@@ -47,6 +47,7 @@ import { VERSIONED_FILE_FLAGS } from "./cache_policy.ts";
 import { adoptFd, openEntry, writeEntry, writeVersion } from "./names.ts";
 import { applyLabel, enterCaller, leaveCaller } from "./nodes.ts";
 import type { Share } from "./share.ts";
+import { dropMappedCapabilities } from "./xattrs.ts";
 
 /** CREATE's body, behind which the version stands. */
 const CREATED_SIZE = ENTRY_OUT.SIZE + OPEN_OUT.SIZE;
@@ -78,10 +79,10 @@ function reopen(
 ): number {
   const kill = saysKill ||
     ((flags & O_TRUNC) !== 0 && request.uid !== 0 && !share.session.has(FUSE_HANDLE_KILLPRIV_V2));
-  if (!kill) return share.reopen(nodeid, flags);
-  share.credentials.dropFsetid();
+  if (kill) share.credentials.dropFsetid();
   const fd = share.reopen(nodeid, flags);
-  share.credentials.restoreFsetid();
+  if (kill) share.credentials.restoreFsetid();
+  if (fd >= 0 && (flags & O_TRUNC) !== 0) dropMappedCapabilities(share, fd);
   return fd;
 }
 

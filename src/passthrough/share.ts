@@ -45,8 +45,10 @@ import {
 } from "../wire/linux.ts";
 import { type CachePolicy, cachePolicy } from "./cache_policy.ts";
 import { Credentials } from "./credentials.ts";
+import { Translation } from "./ids/translation.ts";
 import { NodeVersions } from "./node_versions.ts";
 import { SCRATCH, Scratch } from "./scratch.ts";
+import { XattrMap } from "./xattr_map.ts";
 
 /** What every statx(2) here asks for. */
 export const STATX_MASK = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
@@ -71,6 +73,10 @@ export class Share {
   readonly locks: LockTable;
   readonly scratch = new Scratch();
   readonly credentials = new Credentials();
+  /** Between the guest's ids and the host's; null where they are the same. */
+  readonly ids: Translation | null;
+  /** Between the guest's names of extended attributes and the host's; null where they are the same. */
+  readonly xattrMap: XattrMap | null;
   readonly key = new InodeKey();
   /** Whether the last name looked up was of an inode not known before: the next one likely is too, and two system calls do then where three would. */
   expectsNew = false;
@@ -98,6 +104,8 @@ export class Share {
     this.config = config;
     this.#state = state;
     this.policy = cachePolicy(config);
+    this.ids = config.ids === null ? null : new Translation(config.ids);
+    this.xattrMap = config.xattrRules === null ? null : new XattrMap(config.xattrRules);
     this.locks = new LockTable(state);
     this.inodes = new InodeTable(state, {
       releaseLocks: (firstLock) => {

@@ -1,16 +1,25 @@
 /**
  * Extended attributes: SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR.
  *
- * They are reached through /proc/self/fd, which works for every file type and opens none.
+ * They are reached through /proc/self/fd, which works for every file type and opens none. Their names may be others on
+ * the host: `xattr_map.ts`.
  *
  * @module
  */
 
 import { type Reply, REPLY_SIZE_MAX } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
-import { EINVAL, ENOSYS, EOPNOTSUPP, ERANGE, EROFS, type Status } from "../sys/errno.ts";
+import {
+  EINVAL,
+  ENODATA,
+  ENOSYS,
+  EOPNOTSUPP,
+  EPERM,
+  ERANGE,
+  EROFS,
+  type Status,
+} from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
-import type { NativeMemory } from "../sys/native_memory.ts";
 import {
   FUSE_POSIX_ACL,
   FUSE_SETXATTR_ACL_KILL_SGID,
@@ -20,23 +29,49 @@ import {
   OUT_HEADER,
   SETXATTR_IN,
 } from "../wire/fuse.ts";
+import { XATTR_LIST_MAX } from "../wire/linux.ts";
+import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
+import { HIDDEN } from "./xattr_map.ts";
 
 const ACL_PREFIX = new TextEncoder().encode("system.posix_acl_");
 
 /** ACLs are worth something only if the guest enforces them: unless that was agreed on, they do not exist. */
-function isHiddenAcl(share: Share, memory: NativeMemory, offset: number): boolean {
+function isHiddenAcl(share: Share, bytes: Uint8Array, offset: number): boolean {
   if (share.session.has(FUSE_POSIX_ACL)) return false;
   for (let i = 0; i < ACL_PREFIX.length; i++) {
-    if (memory.u8[offset + i] !== ACL_PREFIX[i]) return false;
+    if (bytes[offset + i] !== ACL_PREFIX[i]) return false;
   }
   return true;
+}
+
+/** Finds the host's name for the name of `size` bytes at `offset` of the request: {@linkcode hostNamePointer} says where it is. */
+export function findHostName(share: Share, request: Request, offset: number, size: number): Status {
+  if (isHiddenAcl(share, request.bytes.u8, offset)) return -EOPNOTSUPP;
+  const { xattrMap } = share;
+  if (xattrMap === null) return 0;
+  const { u8 } = share.scratch.memory;
+  const found = xattrMap.toHost(request.bytes.u8, offset, size, u8, SCRATCH.PATH);
+  if (found < 0) return found;
+  return isHiddenAcl(share, u8, SCRATCH.PATH) ? -EOPNOTSUPP : 0;
+}
+
+/** Where the name is that was found last, for a system call. */
+export function hostNamePointer(
+  share: Share,
+  request: Request,
+  offset: number,
+): Deno.PointerObject {
+  return share.xattrMap === null
+    ? request.bytes.pointerAt(offset)
+    : share.scratch.memory.pointerAt(SCRATCH.PATH);
 }
 
 export function setxattr(share: Share, request: Request): Status {
   if (!share.config.xattr) return -ENOSYS;
   if (share.config.readonly) return -EROFS;
-  if (isHiddenAcl(share, request.bytes, request.nameOffset)) return -EOPNOTSUPP;
+  const found = findHostName(share, request, request.nameOffset, request.nameSize);
+  if (found < 0) return found;
   const size = request.u32(SETXATTR_IN.SIZE_);
   if (size > request.dataSize) return -EINVAL;
   const killSgid = share.session.has(FUSE_SETXATTR_EXT) &&
@@ -47,7 +82,7 @@ export function setxattr(share: Share, request: Request): Status {
   const result = status(
     libc.setxattr(
       share.scratch.fdPath(fd),
-      request.namePointer,
+      hostNamePointer(share, request, request.nameOffset),
       request.bytes.pointerAt(request.dataOffset),
       size,
       request.u32(SETXATTR_IN.FLAGS) | 0,
@@ -81,13 +116,22 @@ function roomFor(request: Request, reply: Reply): Status {
 
 export function getxattr(share: Share, request: Request, reply: Reply): Status {
   if (!share.config.xattr) return -ENOSYS;
-  if (isHiddenAcl(share, request.bytes, request.nameOffset)) return -EOPNOTSUPP;
+  const found = findHostName(share, request, request.nameOffset, request.nameSize);
+  // Names that are not for the guest do not exist, if it only asks: programs take EPERM for a failure.
+  if (found < 0) return found === -EPERM ? -ENODATA : found;
   const room = roomFor(request, reply);
   if (room < 0) return room;
   const fd = share.borrow(request.nodeid);
   if (fd < 0) return fd;
   const path = share.scratch.fdPath(fd);
-  const result = status(libc.getxattr(path, request.namePointer, reply.pointerAt(0), room));
+  const result = status(
+    libc.getxattr(
+      path,
+      hostNamePointer(share, request, request.nameOffset),
+      reply.pointerAt(0),
+      room,
+    ),
+  );
   share.giveBack(request.nodeid, fd);
   return replyBytes(request, reply, result);
 }
@@ -98,38 +142,69 @@ export function listxattr(share: Share, request: Request, reply: Reply): Status 
   if (room < 0) return room;
   const fd = share.borrow(request.nodeid);
   if (fd < 0) return fd;
-  const result = status(libc.listxattr(share.scratch.fdPath(fd), reply.pointerAt(0), room));
+  const path = share.scratch.fdPath(fd);
+  // All of the host's list is looked at: what the guest is told of may be far shorter, and fit where that does not.
+  const names = share.scratch.memory.pointerAt(SCRATCH.ENTRIES);
+  const result = status(libc.listxattr(path, names, XATTR_LIST_MAX));
   share.giveBack(request.nodeid, fd);
-  if (result <= 0 || room === 0) return replyBytes(request, reply, result);
-  return replyBytes(request, reply, dropHiddenNames(share, reply, result));
+  if (result < 0) return result;
+  return replyBytes(request, reply, copyNames(share, reply, result, room));
 }
 
-/** Removes the names of hidden ACLs from the list in the reply; returns what is left of it. */
-function dropHiddenNames(share: Share, reply: Reply, size: number): number {
-  const { bytes } = reply;
-  const end = OUT_HEADER.SIZE + size;
-  let to: number = OUT_HEADER.SIZE;
-  let from: number = OUT_HEADER.SIZE;
-  while (from < end) {
+/**
+ * Copies what the guest may see of the `size` bytes of names in scratch, as it sees it, into the reply; or only counts if `room` is 0. Returns
+ * the bytes, or ERANGE.
+ */
+function copyNames(share: Share, reply: Reply, size: number, room: number): Status {
+  const { u8 } = share.scratch.memory;
+  const end = SCRATCH.ENTRIES + size;
+  let done = 0;
+  for (let from: number = SCRATCH.ENTRIES; from < end;) {
     let next = from;
-    while (next < end && bytes.u8[next] !== 0) next++;
+    while (next < end && u8[next] !== 0) next++;
+    const start = from + guestNameOffset(share, u8, from, next - from);
     next++;
-    if (!isHiddenAcl(share, bytes, from)) {
-      bytes.u8.copyWithin(to, from, next);
-      to += next - from;
+    if (start >= from) {
+      if (room !== 0) {
+        if (done + next - start > room) return -ERANGE;
+        reply.bytes.u8.set(u8.subarray(start, next), OUT_HEADER.SIZE + done);
+      }
+      done += next - start;
     }
     from = next;
   }
-  return to - OUT_HEADER.SIZE;
+  return done;
+}
+
+/** Where in a host's name the guest's begins, or HIDDEN. */
+function guestNameOffset(share: Share, u8: Uint8Array, from: number, size: number): number {
+  if (isHiddenAcl(share, u8, from)) return HIDDEN;
+  if (share.xattrMap === null) return 0;
+  const offset = share.xattrMap.toGuest(u8, from, size);
+  return offset > 0 && isHiddenAcl(share, u8, from + offset) ? HIDDEN : offset;
+}
+
+/**
+ * Removes the file capabilities of an inode that is being changed, where they are kept under another name: the kernel does
+ * that only for those it knows.
+ */
+export function dropMappedCapabilities(share: Share, fd: number): void {
+  const { xattrMap } = share;
+  if (xattrMap === null) return;
+  const name = xattrMap.capabilityName;
+  if (name !== null) libc.removexattr(share.scratch.fdPath(fd), name);
 }
 
 export function removexattr(share: Share, request: Request): Status {
   if (!share.config.xattr) return -ENOSYS;
   if (share.config.readonly) return -EROFS;
-  if (isHiddenAcl(share, request.bytes, request.nameOffset)) return -EOPNOTSUPP;
+  const found = findHostName(share, request, request.nameOffset, request.nameSize);
+  if (found < 0) return found;
   const fd = share.borrow(request.nodeid);
   if (fd < 0) return fd;
-  const result = status(libc.removexattr(share.scratch.fdPath(fd), request.namePointer));
+  const result = status(
+    libc.removexattr(share.scratch.fdPath(fd), hostNamePointer(share, request, request.nameOffset)),
+  );
   share.giveBack(request.nodeid, fd);
   return result;
 }

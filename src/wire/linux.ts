@@ -147,6 +147,7 @@ export const SEEK_HOLE = 4;
 /** linux/limits.h: a component's and a path's longest length, the latter with its NUL */
 export const NAME_MAX = 255;
 export const PATH_MAX = 4096;
+export const XATTR_NAME_MAX = 255;
 export const XATTR_SIZE_MAX = 65536;
 export const XATTR_LIST_MAX = 65536;
 

@@ -57,6 +57,8 @@ Deno.test("program: serve --help shows every option in groups, with an example",
     ...["--no-killpriv-v2", "--inode-file-handles", "--thread-pool-size", "--preserve-noatime"],
     ...["--log-level", "--syslog", "--rlimit-nofile", "--sandbox", "--seccomp", "--modcaps"],
     ...["--uid-map", "--gid-map", "--translate-uid", "--translate-gid", "--migration-mode"],
+    ...["--squash-all", "--deny-unmapped", "--max-inodes", "--max-open-files", "--max-locks"],
+    ...["--max-mappings"],
     ...["--migration-on-error", "--migration-verify-handles", "--migration-confirm-paths"],
     ...["--print-capabilities", "--keep-listening", "--num-request-queues", "--poll-us"],
     ...["--posix-lock", "--flock", "-o", "-d", "-f", "--daemonize", "--help"],
@@ -101,6 +103,21 @@ const MISUSES: readonly [string, readonly string[], RegExp][] = [
   ["no directory", ["--socket-path=/x"], /--shared-dir/],
   ["two endpoints", ["--shared-dir=/", "--socket-path=/x", "--fd=3"], /exclude each other/],
   ["--daemonize", ["--shared-dir=/", "--socket-path=/x", "--daemonize"], /foreground/],
+  [
+    "a rule of ids that is none",
+    ["--shared-dir=/", "--socket-path=/x", "--translate-uid=map:1:2"],
+    /--translate-uid.*map:1:2: "map" takes 3 numbers, not 2/,
+  ],
+  [
+    "a bad --xattrmap",
+    ["--shared-dir=/", "--socket-path=/x", "--xattrmap=:ok:all::: :map:a:"],
+    /--xattrmap.*rule 2, at character 12: the rule is not finished, ":" is missing/,
+  ],
+  [
+    "--deny-unmapped without groups",
+    ["--shared-dir=/", "--socket-path=/x", "--deny-unmapped", "--translate-uid=map:1:2:3"],
+    /--deny-unmapped needs both/,
+  ],
   ["demo with a bad option", ["demo", "--bogus"], /--bogus/],
 ];
 
@@ -128,9 +145,27 @@ Deno.test("program: what cannot be set up: exit 1 and one ERROR line", async () 
     [[share, `--socket-path=${file}`], /is not a socket/],
     [[share, socket, "--socket-group=no-such-group-here"], /no group no-such-group-here/],
     [[share, "--fd=250"], /--fd 250 is not a socket/],
-    [[share, socket, "--translate-uid=map:0:1:1"], /--translate-uid is not supported/],
+    [
+      [share, socket, "--translate-uid=map:0:1:1", "--posix-acl"],
+      /--posix-acl and a translation of ids exclude each other/,
+    ],
+    [
+      [share, socket, "--translate-uid=map:0:1:3", "--translate-uid=guest:2:9:1"],
+      /--translate-uid: the guest ids 2 overlap those of another rule/,
+    ],
+    [
+      [share, socket, "--squash-all=1:1", "--translate-gid=forbid-guest:5:2"],
+      /--translate-gid: the guest ids 5 to 6 overlap those of another rule/,
+    ],
+    [
+      [share, socket, "--translate-gid=host:4294967295:1:1"],
+      /--translate-gid: the host ids 4294967295 reach beyond the last id/,
+    ],
     [[share, socket, "--uid-map=:0:1:1:"], /--uid-map is not supported/],
-    [[share, socket, "-o", "xattrmap=:map::x.:"], /--xattrmap is not supported/],
+    [
+      [share, socket, "-o", "xattrmap=:map::x.:", "--posix-acl"],
+      /--posix-acl and this --xattrmap exclude each other/,
+    ],
     [[share, socket, "--migration-mode=find-paths"], /--migration-mode is not supported/],
   ];
   for (const [args, message] of cases) {

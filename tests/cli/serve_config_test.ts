@@ -38,6 +38,9 @@ Deno.test("serveConfig() takes every option of the file system", () => {
     ...["--security-label=auto", "--no-readdirplus", "--no-announce-submounts"],
     ...["--killpriv-v2", "--posix-lock", "--flock", "--inode-file-handles=mandatory"],
     ...["--preserve-noatime", "--dax=always"],
+    ...["--translate-uid=map:1000:5000:1", "--translate-gid=forbid-guest:0:2"],
+    ...["--translate-uid=squash-host/0/99/3", "--xattrmap=:map::user.virtiofs.:"],
+    ...["--max-inodes=1000", "--max-open-files=100", "--max-locks=10", "--max-mappings=1"],
   );
   assert.deepEqual(passthrough, {
     sharedDir: "/srv",
@@ -59,6 +62,21 @@ Deno.test("serveConfig() takes every option of the file system", () => {
     inodeFileHandles: "mandatory",
     preserveNoatime: true,
     dax: "always",
+    ids: {
+      guestUids: [{ first: 1000, count: 1, target: 5000, squash: false }],
+      guestGids: [{ first: 0, count: 2, target: null, squash: false }],
+      hostUids: [
+        { first: 5000, count: 1, target: 1000, squash: false },
+        { first: 0, count: 3, target: 99, squash: true },
+      ],
+      hostGids: [],
+      denyUnmapped: false,
+    },
+    xattrRules: [
+      { type: "prefix", client: true, server: true, key: "", prepend: "user.virtiofs." },
+      { type: "bad", client: true, server: true, key: "", prepend: "" },
+    ],
+    budget: { inodes: 1000, openFiles: 100, locks: 10, mappings: 1 },
   });
 });
 
@@ -190,9 +208,6 @@ Deno.test("isolationWarnings() has one line for each kind of protection", () => 
 const REFUSED: readonly string[] = [
   "--uid-map=:0:100000:65536:",
   "--gid-map=:0:100000:65536:",
-  "--translate-uid=map:0:1000:1",
-  "--translate-gid=squash-guest:0:1000:4294967295",
-  "--xattrmap=:map::user.virtiofs.:",
   "--migration-mode=find-paths",
   "--migration-on-error=abort",
   "--migration-verify-handles",
