@@ -54,6 +54,8 @@ const DISTURBED_MAX = 16;
 export interface WindowOptions {
   /** Files that thrash the window are demoted (`--dax auto`). */
   readonly demotes: boolean;
+  /** Most mappings at a time (`--max-mappings`). */
+  readonly mappingMax: number;
   readonly warn: (message: string) => void;
 }
 
@@ -237,7 +239,7 @@ export class VhostUserWindow implements DaxWindow {
   }
 
   get #limit(): number {
-    return this.#f64[MAPPING_LIMIT]!;
+    return Math.min(this.#f64[MAPPING_LIMIT]!, this.#options.mappingMax);
   }
 
   /** Asks the front end to map a slot that is COMING, and waits. */

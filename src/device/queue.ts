@@ -166,6 +166,10 @@ export class Queue {
   #putAside(head: number, unique: number): void {
     const { opcode, nodeid } = this.#recorder;
     const since = performance.timeOrigin + performance.now();
+    // A driver may name a descriptor again that it has not got back: without a bound there would be no end of it.
+    if (this.#waiting.length === this.#ring.size) {
+      return this.#ring.fail("more requests wait than the queue has descriptors");
+    }
     this.#waiting.push({ head, opcode, nodeid, unique, since });
     this.#record.setWaiting(this.#waiting);
   }

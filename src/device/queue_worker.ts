@@ -104,5 +104,6 @@ if ("WorkerGlobalScope" in globalThis) {
       scope.onmessage = null;
       start(scope, event.data);
     };
+    scope.postMessage({ kind: "loaded" });
   }
 }

@@ -16,7 +16,7 @@
  */
 
 import type { MappableFiles } from "../fuse/dax_window.ts";
-import { EACCES, EPERM, EROFS, ETXTBSY } from "../sys/errno.ts";
+import { EACCES, ENFILE, EPERM, EROFS, ETXTBSY } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import { DAX_INODE_MAPPED } from "../state/layout.ts";
 import { FUSE2_HAS_INODE_DAX, FUSE_ATTR_DAX } from "../wire/fuse.ts";
@@ -68,6 +68,7 @@ export class ShareFiles implements MappableFiles {
 
   openToMap(nodeid: number): number {
     this.openedWritable = false;
+    if (!this.#share.budget.allowsDescriptor) return -ENFILE;
     if (this.#share.config.readonly) return this.openToRead(nodeid);
     // O_NONBLOCK: EAGAIN instead of waiting for somebody to give up a lease (fcntl(2)).
     const fd = this.#share.reopen(nodeid, O_RDWR | O_NONBLOCK);

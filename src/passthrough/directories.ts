@@ -11,7 +11,7 @@
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import { O_DIRECTORY } from "../sys/architecture.ts";
-import { EINVAL, EMFILE, ESTALE, type Status } from "../sys/errno.ts";
+import { EINVAL, ENFILE, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   DIRENT,
@@ -43,6 +43,7 @@ function entrySizeOf(share: Share): number {
 
 export function opendir(share: Share, request: Request, reply: Reply): Status {
   const { nodeid } = request;
+  if (!share.budget.allowsOpen) return -ENFILE;
   if (!share.inodes.acquire(nodeid)) return -ESTALE;
   const fd = share.reopen(nodeid, O_RDONLY | O_DIRECTORY);
   share.inodes.release(nodeid);
@@ -50,7 +51,7 @@ export function opendir(share: Share, request: Request, reply: Reply): Status {
   const slot = share.handles.insert(fd, nodeid, 0);
   if (slot === 0) {
     libc.close(fd);
-    return -EMFILE;
+    return -ENFILE;
   }
   const flags = share.sharesVersions ? VERSIONED_DIRECTORY_FLAGS : share.policy.directoryFlags;
   reply.setOpen(0, slot, share.handles.generation(slot), flags);
@@ -165,7 +166,7 @@ function emit(
       return false;
     }
     if (entrySize > 0) {
-      // "." and ".." are not looked up, nor counted; an entry that cannot be looked up now (EMFILE, or gone
+      // "." and ".." are not looked up, nor counted; an entry that cannot be looked up now (ENFILE, or gone
       // meanwhile) is still listed, without attributes.
       const found = isDots(u8, name, nameSize) ? -1 : lookupRecord(share, fd, nodeid, at, reply);
       if (found < 0) reply.zero(reply.size, entrySize);

@@ -49,6 +49,7 @@ import {
   O_RDWR,
 } from "../wire/linux.ts";
 import { OFFSET_END, wouldDeadlock } from "./deadlocks.ts";
+import { addRange, allowsRange } from "./lock_ranges.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -146,9 +147,7 @@ function asOwner(share: Share, request: Request, command: number, waits: boolean
     locks.mutex.lock();
     try {
       const owner = ownerSlot(share, request);
-      result = owner < 0
-        ? owner
-        : status(libc.fcntl(locks.fd(owner), command, share.scratch.flock));
+      result = owner < 0 ? owner : lockAs(share, request, owner, command);
       if (owner > 0 && command === F_OFD_SETLK) {
         result = settleWait(share, request, owner, waits && result === -EAGAIN, result);
       }
@@ -158,6 +157,22 @@ function asOwner(share: Share, request: Request, command: number, waits: boolean
     handles.release(slot);
   }
   inodes.release(nodeid);
+  return result;
+}
+
+/** The system call itself. An unlock may add a range, too: it may leave some on both sides. */
+function lockAs(share: Share, request: Request, owner: number, command: number): Status {
+  const { locks, scratch } = share;
+  if (command !== F_OFD_SETLK) return status(libc.fcntl(locks.fd(owner), command, scratch.flock));
+  const dropsAll = request.u32(LK_IN.LK + FILE_LOCK.TYPE) === F_UNLCK &&
+    signed(request, LK_IN.LK + FILE_LOCK.START) === 0n &&
+    signed(request, LK_IN.LK + FILE_LOCK.END) === OFFSET_END;
+  if (!dropsAll && !allowsRange(share, owner)) return -ENOLCK;
+  const result = status(libc.fcntl(locks.fd(owner), command, scratch.flock));
+  if (result === 0) {
+    if (dropsAll) locks.setRanges(owner, 0);
+    else addRange(share, owner);
+  }
   return result;
 }
 
@@ -197,6 +212,7 @@ function ownerSlot(share: Share, request: Request): number {
   const ownerHi = request.hi(LK_IN.OWNER);
   const known = locks.find(inodes, nodeid, ownerLo, ownerHi);
   if (known !== 0) return known;
+  if (!share.budget.allowsLockOwner) return -ENOLCK;
   let fd = share.config.readonly ? -EROFS : share.reopen(nodeid, O_RDWR | O_CLOEXEC);
   // A running program, a read-only mount, an immutable file: read locks are possible all the same.
   if (fd === -ETXTBSY || fd === -EROFS || fd === -EPERM || fd === -EACCES) {

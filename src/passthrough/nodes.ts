@@ -109,7 +109,7 @@ function make(
       result = lookupNewEntry(share, parentFd, request.nodeid, request.namePointer, reply, 0);
       writeVersion(share, reply, ENTRY_OUT.SIZE);
     }
-    // What the guest is not told of (EMFILE) must not stay: trying again would find it in the way. Nor may an inode
+    // What the guest is not told of (ENFILE) must not stay: trying again would find it in the way. Nor may an inode
     // without the label it must have.
     if (result < 0) libc.unlinkat(parentFd, request.namePointer, removeFlags);
   }

@@ -7,7 +7,7 @@
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import { O_DIRECT, O_LARGEFILE, O_NOFOLLOW, O_TMPFILE } from "../sys/architecture.ts";
-import { EEXIST, EMFILE, EROFS, ESTALE, type Status } from "../sys/errno.ts";
+import { EEXIST, ENFILE, EROFS, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   CREATE_IN,
@@ -95,7 +95,7 @@ function replyOpen(share: Share, reply: Reply, offset: number, fd: number, nodei
   const slot = share.handles.insert(fd, nodeid, 0);
   if (slot === 0) {
     libc.close(fd);
-    return -EMFILE;
+    return -ENFILE;
   }
   let flags = share.sharesVersions ? VERSIONED_FILE_FLAGS : share.policy.fileFlags;
   const quiet = !share.session.has(FUSE_POSIX_LOCKS) &&
@@ -108,6 +108,7 @@ function replyOpen(share: Share, reply: Reply, offset: number, fd: number, nodei
 export function open(share: Share, request: Request, reply: Reply): Status {
   const flags = openFlags(share, request.u32(OPEN_IN.FLAGS));
   if (share.config.readonly && writes(flags)) return -EROFS;
+  if (!share.budget.allowsOpen) return -ENFILE;
   const { nodeid } = request;
   if (!share.inodes.acquire(nodeid)) return -ESTALE;
   const saysKill = (request.u32(OPEN_IN.OPEN_FLAGS) & FUSE_OPEN_KILL_SUIDGID) !== 0;
@@ -119,6 +120,7 @@ export function open(share: Share, request: Request, reply: Reply): Status {
 
 export function create(share: Share, request: Request, reply: Reply): Status {
   if (share.config.readonly) return -EROFS;
+  if (!share.budget.allowsOpen) return -ENFILE;
   const { nodeid: parent, namePointer: name } = request;
   const guestFlags = request.u32(CREATE_IN.FLAGS);
   const flags = openFlags(share, guestFlags);
@@ -207,6 +209,7 @@ function replyCreated(
 
 export function tmpfile(share: Share, request: Request, reply: Reply): Status {
   if (share.config.readonly) return -EROFS;
+  if (!share.budget.allowsOpen) return -ENFILE;
   const { nodeid: parent } = request;
   const guestFlags = request.u32(CREATE_IN.FLAGS);
   // O_EXCL says that the file may never be linked; it is the host that has to enforce it.

@@ -11,7 +11,7 @@ import type { VersionsThread } from "../coherence/versions.ts";
 import { type DaxWindow, NO_WINDOW } from "../fuse/dax_window.ts";
 import type { Session } from "../fuse/session.ts";
 import { O_DIRECTORY, O_NOFOLLOW } from "../sys/architecture.ts";
-import { EBADF, EMFILE, EOPNOTSUPP, errnoName, ESTALE, type Status } from "../sys/errno.ts";
+import { EBADF, ENFILE, EOPNOTSUPP, errnoName, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 import { descriptorLimit } from "../sys/rlimit.ts";
@@ -43,6 +43,7 @@ import {
   STATX_BTIME,
   STATX_MNT_ID,
 } from "../wire/linux.ts";
+import { Budget } from "./budget.ts";
 import { type CachePolicy, cachePolicy } from "./cache_policy.ts";
 import { Credentials } from "./credentials.ts";
 import { Translation } from "./ids/translation.ts";
@@ -53,12 +54,6 @@ import { XattrMap } from "./xattr_map.ts";
 /** What every statx(2) here asks for. */
 export const STATX_MASK = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
 const STATX_VIEW = SCRATCH.STATX;
-
-/** Part of the descriptor limit that inodes may hold before `--inode-file-handles=prefer` uses handles for further ones; the rest is for open files. */
-const INODE_FD_SHARE = 0.5;
-
-/** Part of it that inodes may hold at all. Without a rest no file could be opened, and the guest could not even forget. */
-const INODE_FD_SHARE_MAX = 0.9;
 
 /** File systems on which close(2) reports nothing, so that guests need not ask at each close (FOPEN_NOFLUSH). */
 const QUIET_CLOSE = new Set<number>(Object.values(FILE_SYSTEM_MAGIC));
@@ -84,6 +79,8 @@ export class Share {
   /** Versions that guests of several daemons share, or null (`--cache shared`). */
   readonly versions: NodeVersions | null;
   readonly daxInodes: DaxInodeTable;
+  /** How much of all this the guest may have. */
+  readonly budget: Budget;
   /** What is known of mounts in this session, by id: see `dax_files.ts`. */
   readonly mountKinds = new Map<number, number>();
   /** The guest's DAX window. */
@@ -92,8 +89,6 @@ export class Share {
   #handlesWork = false;
   readonly #stat: DataView;
   readonly #state: NativeMemory;
-  readonly #inodeFdPreferred: number;
-  readonly #inodeFdMax: number;
   readonly #quietMounts = new Map<number, boolean>();
 
   constructor(
@@ -120,8 +115,7 @@ export class Share {
     this.handles = new HandleTable(state);
     this.mounts = new MountTable(state);
     this.#stat = this.scratch.memory.view;
-    this.#inodeFdPreferred = Math.floor(descriptorLimit() * INODE_FD_SHARE);
-    this.#inodeFdMax = Math.floor(descriptorLimit() * INODE_FD_SHARE_MAX);
+    this.budget = new Budget(config.budget, descriptorLimit(), this);
   }
 
   /** Whether this session's guest sees the version table. */
@@ -268,7 +262,7 @@ export class Share {
     let byHandle = false;
     if (this.#handlesWork) {
       const mandatory = config.inodeFileHandles === "mandatory";
-      const scarce = inodes.fdCount >= this.#inodeFdPreferred;
+      const scarce = inodes.fdCount >= this.budget.inodeFdPreferred;
       if (mandatory || scarce || this.usesHandles) {
         const result = this.#addMount(fd) ? this.loadHandle(fd) : -EOPNOTSUPP;
         if (result < 0) key.handleSize = 0;
@@ -279,15 +273,15 @@ export class Share {
         byHandle = result === 0 && (mandatory || scarce);
       }
     }
-    if (!byHandle && inodes.fdCount >= this.#inodeFdMax && inodes.find(key, 0) === 0) {
+    if (!this.budget.allowsInode(byHandle) && inodes.find(key, 0) === 0) {
       libc.close(fd);
-      return -EMFILE;
+      return -ENFILE;
     }
     const nodeid = inodes.insert(key, byHandle ? -1 : fd);
     const { inserted } = inodes;
     if (nodeid !== 0 && this.sharesVersions) this.#statAfterVersion(nodeid, fd);
     if (byHandle || !inserted) libc.close(fd);
-    return nodeid === 0 ? -EMFILE : nodeid;
+    return nodeid === 0 ? -ENFILE : nodeid;
   }
 
   /** The attributes that were read when the inode was not known yet may be older than its version. */

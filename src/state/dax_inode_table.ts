@@ -12,11 +12,13 @@
 import type { NativeMemory } from "../sys/native_memory.ts";
 import type { InodeTable } from "./inode_table.ts";
 import {
+  DAX_HEADER,
   DAX_INODE,
   DAX_INODE_TABLE_OFFSET,
   DEMOTION,
   DEMOTION_COUNT,
   DEMOTION_TABLE_OFFSET,
+  STATE_HEADER,
 } from "./layout.ts";
 
 const TABLE = DAX_INODE_TABLE_OFFSET / 4;
@@ -33,6 +35,7 @@ const LEVEL = DAX_INODE.LEVEL >>> 3;
 const LEVEL_TIME = DAX_INODE.LEVEL_TIME >>> 3;
 const LAST_END = DAX_INODE.LAST_END >>> 3;
 
+const FDS = (STATE_HEADER.DAX + DAX_HEADER.FDS) >>> 2;
 const UNTIL = DEMOTION.UNTIL >>> 2;
 const BIRTH = DEMOTION.BIRTH >>> 2;
 
@@ -51,13 +54,21 @@ export class DaxInodeTable {
     this.#inodes = inodes;
   }
 
+  /** Descriptors that mappings are made from, of all inodes. */
+  get fdCount(): number {
+    return Atomics.load(this.#i32, FDS);
+  }
+
   /** The descriptor that mappings are made from, or -1. */
   fd(nodeid: number): number {
     return this.#i32[this.#word(nodeid) + FD]! - 1;
   }
 
   setFd(nodeid: number, fd: number): void {
-    this.#i32[this.#word(nodeid) + FD] = fd + 1;
+    const index = this.#word(nodeid) + FD;
+    const change = Number(fd >= 0) - Number(this.#i32[index] !== 0);
+    if (change !== 0) Atomics.add(this.#i32, FDS, change);
+    this.#i32[index] = fd + 1;
   }
 
   flag(nodeid: number, flag: number): boolean {

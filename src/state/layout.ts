@@ -53,6 +53,8 @@ export const STATE_HEADER = {
   INODE_HASH_BITS: 44,
   /** Descriptors that the inode table holds. */
   INODE_FDS: 48,
+  /** Ranges that POSIX locks may have: see `lock_ranges.ts`. */
+  LOCK_RANGES: 52,
   /** Handle table: the same. */
   HANDLE_FRESH: 64,
   HANDLE_FREE: 68,
@@ -123,7 +125,9 @@ export const DAX_HEADER = {
   /** Data regions: guards them, and how many there are. */
   REGION_MUTEX: 120,
   REGION_COUNT: 124,
-  SIZE: 128,
+  /** Descriptors that mappings are made from. */
+  FDS: 128,
+  SIZE: 136,
 } as const;
 /** DAX_HEADER.ABILITIES: files may be mapped at all; read-only descriptors too. */
 export const DAX_ABLE_TO_MAP = 1;
@@ -270,6 +274,8 @@ export const LOCK_SLOT = {
   WAITS: 20,
   WAIT_START: 24,
   WAIT_END: 32,
+  /** Ranges that its locks may have, at most. */
+  RANGES: 40,
   SIZE: 48,
 } as const;
 

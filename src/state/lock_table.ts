@@ -19,6 +19,8 @@ const FD = LOCK_SLOT.FD >>> 2;
 const NEXT = LOCK_SLOT.NEXT >>> 2;
 const NODEID = LOCK_SLOT.NODEID >>> 2;
 const WAITS = LOCK_SLOT.WAITS >>> 2;
+const RANGES = LOCK_SLOT.RANGES >>> 2;
+const ALL_RANGES = STATE_HEADER.LOCK_RANGES >>> 2;
 const FRESH = STATE_HEADER.LOCK_FRESH >>> 2;
 const FREE = STATE_HEADER.LOCK_FREE >>> 2;
 const USED = STATE_HEADER.LOCK_USED >>> 2;
@@ -57,6 +59,22 @@ export class LockTable {
   /** Owners that have a descriptor now. */
   get count(): number {
     return Atomics.load(this.#u32, USED);
+  }
+
+  /** Ranges of bytes that all owners' locks have, at most. */
+  get rangeCount(): number {
+    return this.#u32[ALL_RANGES]!;
+  }
+
+  /** Those of one owner. */
+  ranges(slot: number): number {
+    return this.#u32[TABLE + slot * SLOT_WORDS + RANGES]!;
+  }
+
+  setRanges(slot: number, count: number): void {
+    const index = TABLE + slot * SLOT_WORDS + RANGES;
+    this.#u32[ALL_RANGES]! += count - this.#u32[index]!;
+    this.#u32[index] = count;
   }
 
   /** How often a lock may have become free; waiting requests try again when it moved. */
@@ -190,6 +208,7 @@ export class LockTable {
     libc.close(this.#i32[word + FD]!);
     this.#i32[word + FD] = -1;
     this.#u32[word + WAITS] = 0;
+    this.setRanges(slot, 0);
     this.#u32[word + NEXT] = this.#u32[FREE]!;
     this.#u32[FREE] = slot;
     Atomics.sub(this.#u32, USED, 1);

@@ -27,6 +27,11 @@ export class MountTable {
     this.#mutex = new Mutex(memory, STATE_HEADER.MOUNT_MUTEX);
   }
 
+  /** Mounts that have a descriptor. */
+  get count(): number {
+    return Atomics.load(this.#i32, USED);
+  }
+
   /** The descriptor for a mount, or -1. */
   fd(mountId: number): number {
     const count = Atomics.load(this.#i32, USED);

@@ -1,0 +1,62 @@
+/**
+ * How many ranges of bytes the guest's POSIX locks have. The host allocates memory for each, and sets no limit (RLIMIT_LOCKS
+ * is of old): a guest could lock every second byte of a file.
+ *
+ * Which ranges the host joins and splits is not followed here. Each call can add two at most (a lock within another of the other type); these
+ * are added up for each owner, and what an owner really has is only counted when the sum reaches the bound: from /proc/self/fdinfo, which lists
+ * the locks of an open file.
+ *
+ * @module
+ */
+
+import { libc, status } from "../sys/libc.ts";
+import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../wire/linux.ts";
+import { SCRATCH, type Scratch } from "./scratch.ts";
+import type { Share } from "./share.ts";
+
+/** Most ranges that one call adds. */
+const ADDED_MAX = 2;
+/** proc_pid_fdinfo(5): each lock is a line that starts with this. */
+const LOCK_LINE = new TextEncoder().encode("lock:");
+const NEWLINE = 10;
+/** Of scratch, for the text: read in pieces. */
+const PIECE_SIZE = 4096;
+
+/** Whether the owner, whose lock table slot is given, may set one lock more. The lock table's mutex is held. */
+export function allowsRange({ budget, locks, scratch }: Share, slot: number): boolean {
+  if (locks.rangeCount + ADDED_MAX <= budget.lockRangeMax) return true;
+  const counted = countRanges(scratch, locks.fd(slot));
+  if (counted >= 0) locks.setRanges(slot, counted);
+  return locks.rangeCount + ADDED_MAX <= budget.lockRangeMax;
+}
+
+/** The owner has set, or partly removed, a lock. */
+export function addRange({ locks }: Share, slot: number): void {
+  locks.setRanges(slot, locks.ranges(slot) + ADDED_MAX);
+}
+
+/** The locks of the open file at `fd`, or a negative errno. */
+function countRanges({ memory }: Scratch, fd: number): number {
+  // The thread's working directory is /proc/self/fd.
+  const path = memory.pointerAt(memory.setCString(SCRATCH.PATH, `../fdinfo/${fd}`));
+  const info = status(libc.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+  if (info < 0) return info;
+  let count = 0;
+  /** Bytes of LOCK_LINE that the line at hand began with; -1 = it did not. */
+  let matched = 0;
+  let size: number;
+  do {
+    size = status(libc.read(info, memory.pointerAt(SCRATCH.ENTRIES), PIECE_SIZE));
+    for (let at: number = SCRATCH.ENTRIES; at < SCRATCH.ENTRIES + size; at++) {
+      const byte = memory.u8[at];
+      if (byte === NEWLINE) matched = 0;
+      else if (matched >= 0) matched = byte === LOCK_LINE[matched] ? matched + 1 : -1;
+      if (matched === LOCK_LINE.length) {
+        count++;
+        matched = -1;
+      }
+    }
+  } while (size > 0);
+  libc.close(info);
+  return size < 0 ? size : count;
+}
