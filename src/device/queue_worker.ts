@@ -45,7 +45,8 @@ async function makeFileSystem(
       warn,
       versions: versions === null ? null : new VersionsThread(versions, state, queue),
       makeRegions: (inodes, files) => {
-        const options = { demotes: config.dax === "auto", warn };
+        const mappingMax = config.budget.mappings ?? Infinity;
+        const options = { demotes: config.dax === "auto", mappingMax, warn };
         const window = new VhostUserWindow(state, inodes, files, options);
         if (versions === null) return { window, versions: null };
         const file = { fd: versions.guestFd, size: tableSize(versions.slotCount) };
@@ -104,6 +105,5 @@ if ("WorkerGlobalScope" in globalThis) {
       scope.onmessage = null;
       start(scope, event.data);
     };
-    scope.postMessage({ kind: "loaded" });
   }
 }
