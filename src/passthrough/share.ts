@@ -11,7 +11,7 @@ import type { VersionsThread } from "../coherence/versions.ts";
 import { type DaxWindow, NO_WINDOW } from "../fuse/dax_window.ts";
 import type { Session } from "../fuse/session.ts";
 import { O_DIRECTORY, O_NOFOLLOW } from "../sys/architecture.ts";
-import { EBADF, ENFILE, EOPNOTSUPP, errnoName, ESTALE, type Status } from "../sys/errno.ts";
+import { EBADF, ENFILE, EOPNOTSUPP, EPERM, errnoName, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 import { descriptorLimit } from "../sys/rlimit.ts";
@@ -31,6 +31,7 @@ import {
   FILE_SYSTEM_MAGIC,
   MAX_HANDLE_SZ,
   O_CLOEXEC,
+  O_NOATIME,
   O_NONBLOCK,
   O_PATH,
   O_RDONLY,
@@ -303,9 +304,12 @@ export class Share {
     if (type !== S_IFREG && type !== S_IFDIR) return -EBADF;
     const fd = this.borrow(nodeid);
     if (fd < 0) return fd;
-    const opened = status(
-      libc.openat(AT_FDCWD, this.scratch.fdPath(fd), (flags & ~O_NOFOLLOW) | O_CLOEXEC, 0),
-    );
+    const path = this.scratch.fdPath(fd);
+    const allFlags = (flags & ~O_NOFOLLOW) | O_CLOEXEC;
+    // Reading leaves a trace, too: none in a read-only share, where that can be had (EPERM: it takes the owner or root).
+    const quiet = this.config.readonly ? O_NOATIME : 0;
+    let opened = status(libc.openat(AT_FDCWD, path, allFlags | quiet, 0));
+    if (opened === -EPERM && quiet !== 0) opened = status(libc.openat(AT_FDCWD, path, allFlags, 0));
     this.giveBack(nodeid, fd);
     return opened;
   }
