@@ -6,6 +6,7 @@
 
 import type { Endpoint, ServeConfig, VersionTableConfig, WindowConfig } from "./config.ts";
 import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
+import type { Confinement } from "./device/confinement.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
 import type { Log } from "./log.ts";
 import { checkIds } from "./passthrough/ids/translation.ts";
@@ -27,6 +28,8 @@ export interface ServeHooks {
   readonly signal: AbortSignal;
   /** Log a line per request and reply. */
   readonly trace?: boolean;
+  /** The sandbox that this process is in. */
+  readonly confinement?: Confinement;
 }
 
 /** A device to be served: {@linkcode ServeConfig} with any file system in it. */
@@ -40,18 +43,27 @@ export interface DeviceConfig {
   readonly window: WindowConfig | null;
   readonly versions: VersionTableConfig | null;
   readonly stateFile: string | null;
+  /** What `inspect` is told where that is not what the rest says: a sandbox changes paths. */
+  readonly shown?: Partial<Description>;
 }
 
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
 export async function serve(config: ServeConfig, hooks: ServeHooks): Promise<void> {
+  const prepared = prepare(config, hooks.log);
+  const fileSystem = { kind: "passthrough", config: prepared.passthrough } as const;
+  await serveDevice({ ...prepared, fileSystem }, hooks);
+}
+
+/** Checks what can be checked beforehand, makes the shared directory's path absolute, and raises the limit of descriptors, which children inherit. */
+export function prepare(config: ServeConfig, log: Log): ServeConfig {
   const passthrough = {
     ...config.passthrough,
     sharedDir: realDirectory(config.passthrough.sharedDir),
   };
   checkIds(passthrough);
   checkXattrRules(passthrough);
-  limitDescriptors(config.rlimitNofile, hooks.log);
-  await serveDevice({ ...config, fileSystem: { kind: "passthrough", config: passthrough } }, hooks);
+  limitDescriptors(config.rlimitNofile, log);
+  return { ...config, passthrough };
 }
 
 /** The queues' threads have working directories of their own: a path relative to ours would mean another place there. */
@@ -123,7 +135,8 @@ async function startDevice(
       window: config.window,
       versions: config.versions,
       stateFile: config.stateFile,
-      description: describe(config),
+      confinement: hooks.confinement ?? null,
+      description: { ...describe(config), ...config.shown },
       log: (level, message) => log[level](message),
       failed,
     });
@@ -133,7 +146,7 @@ async function startDevice(
 }
 
 /** What `inspect` says of the daemon. */
-function describe(config: DeviceConfig): Description {
+export function describe(config: DeviceConfig): Description {
   const { endpoint, fileSystem } = config;
   const passthrough = fileSystem.kind === "passthrough" ? fileSystem.config : null;
   return {
@@ -153,7 +166,7 @@ function describe(config: DeviceConfig): Description {
 }
 
 /** A path as others can use it. */
-function absolutePath(path: string): string {
+export function absolutePath(path: string): string {
   return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
 }
 

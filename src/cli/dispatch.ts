@@ -5,6 +5,7 @@
  */
 
 import { PROGRAM_NAME, VERSION } from "../version.ts";
+import { CONFINED_COMMAND } from "../isolated/messages.ts";
 import { CAPABILITIES } from "./capabilities.ts";
 import { Answered, EXIT, printError, printOut, UsageError } from "./exit.ts";
 import { COMMANDS, overview, USAGE } from "./overview.ts";
@@ -26,6 +27,9 @@ async function answer(args: readonly string[]): Promise<number> {
   if (first === undefined) {
     printError(USAGE);
     return EXIT.USAGE;
+  }
+  if (first === CONFINED_COMMAND) {
+    return await (await import("./serve_confined.ts")).runConfined(args.slice(1));
   }
   // Asked by launchers, which want this answer whatever else they say.
   if (args.includes("--print-capabilities")) {

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { isOff } from "../isolation_config.ts";
+import { serveIsolated } from "../isolated/started.ts";
 import { serve } from "../serve.ts";
 import { type Log, type LogLevel, openLog, stderrSink, syslogSink } from "../log.ts";
 import { levelFromRustLog } from "../log.ts";
@@ -11,8 +13,10 @@ import { SetupError } from "../setup_error.ts";
 import { rewriteCompatOptions } from "./compat_options.ts";
 import { EXIT, UsageError } from "./exit.ts";
 import { usageLine } from "./parse.ts";
-import { isolationWarnings, refuseUnsupported, serveConfig } from "./serve_config.ts";
+import { isolationOf } from "./isolation_options.ts";
+import { refuseUnsupported, serveConfig } from "./serve_config.ts";
 import { parseServeOptions, SERVE_TEXT, type ServeOptions } from "./serve_options.ts";
+import { selfCommand } from "./self_command.ts";
 import { endingSignals } from "./signals.ts";
 
 /** Where the system log listens; without it lines would vanish. */
@@ -33,22 +37,31 @@ export async function runServe(args: readonly string[]): Promise<number> {
     if (rewritten.deprecated) {
       log.warn("-o is deprecated: give the long options (--cache auto, not -o cache=auto)");
     }
-    for (const warning of isolationWarnings(options)) log.warn(warning);
+    const isolation = isolationOf(options, Deno.uid() === 0);
+    if (!isOff(isolation)) {
+      const hooks = { log, level, syslog: options.syslog, signal: ending.signal };
+      return await serveIsolated(config, isolation, { ...hooks, self: selfCommand() });
+    }
     await serve(config, { log, signal: ending.signal, trace: level === "trace" });
     if (ending.signal.aborted) log.info(`Ended by ${ending.signal.reason}`);
     return EXIT.OK;
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    if (error instanceof SetupError) {
-      log.error(error.message);
-    } else {
-      log.error(`Unexpected: ${error instanceof Error ? error.message : String(error)}`);
-      if (error instanceof Error && error.stack !== undefined) log.debug(error.stack);
-    }
+    report(log, error);
     return EXIT.FAILED;
   } finally {
     ending.release();
   }
+}
+
+/** Says why a daemon ended that was not told to. */
+export function report(log: Log, error: unknown): void {
+  if (error instanceof SetupError) {
+    log.error(error.message);
+    return;
+  }
+  log.error(`Unexpected: ${error instanceof Error ? error.message : String(error)}`);
+  if (error instanceof Error && error.stack !== undefined) log.debug(error.stack);
 }
 
 /** `--log-level`, else what RUST_LOG hints at, else info. */
@@ -56,7 +69,8 @@ function logLevel(options: ServeOptions): LogLevel {
   return options.logLevel ?? levelFromRustLog(Deno.env.get("RUST_LOG")) ?? "info";
 }
 
-function openSyslog(level: LogLevel): Log {
+/** The log of `--syslog`, or a {@linkcode SetupError}. */
+export function openSyslog(level: LogLevel): Log {
   try {
     Deno.statSync(SYSLOG_SOCKET);
   } catch {

@@ -77,8 +77,6 @@ export function refuseUnsupported(options: ServeOptions): void {
     );
   }
   const refused: readonly [string, boolean, string][] = [
-    ["--uid-map", options.uidMap !== undefined, "user ids would not be mapped"],
-    ["--gid-map", options.gidMap !== undefined, "group ids would not be mapped"],
     ["--migration-mode", options.migrationMode !== undefined, "there is no live migration"],
     ["--migration-on-error", options.migrationOnError !== undefined, "there is no live migration"],
     ["--migration-verify-handles", options.migrationVerifyHandles, "there is no live migration"],
@@ -87,23 +85,6 @@ export function refuseUnsupported(options: ServeOptions): void {
   for (const [name, given, why] of refused) {
     if (given) throw new SetupError(`${name} is not supported by this version: ${why}`);
   }
-}
-
-/** One line for each kind of protection that was asked for and is not there. */
-export function isolationWarnings(options: ServeOptions): string[] {
-  const warnings: string[] = [];
-  if (options.sandbox !== undefined && options.sandbox !== "none") {
-    warnings.push(
-      `--sandbox ${options.sandbox}: this version does not isolate itself, it runs with the rights it was started with`,
-    );
-  }
-  if (options.seccomp !== undefined && options.seccomp !== "none") {
-    warnings.push(`--seccomp ${options.seccomp}: this version does not filter its system calls`);
-  }
-  if (options.modcaps !== undefined) {
-    warnings.push(`--modcaps ${options.modcaps}: this version does not change its capabilities`);
-  }
-  return warnings;
 }
 
 function windowOf(options: ServeOptions): WindowConfig | null {

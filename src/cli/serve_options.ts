@@ -20,6 +20,7 @@ import {
 import { LOG_LEVELS } from "../log.ts";
 import { budgetOptions } from "./budget_options.ts";
 import { identityOptions } from "./identity_options.ts";
+import { isolationOptions } from "./isolation_options.ts";
 import { powerOfTwo, windowSize } from "./power_values.ts";
 import { anyOf, type CommandText, lastOf, parseCommand } from "./parse.ts";
 
@@ -270,30 +271,9 @@ const logging = group(
   }),
 );
 
-const isolation = group(
-  "Isolation: not in this version",
+const migration = group(
+  "Live migration: not in this version",
   object({
-    sandbox: lastOf(
-      option("--sandbox", choice(["namespace", "chroot", "none"], { metavar: "MODE" }), {
-        description:
-          message`namespace and chroot: taken with a warning, the daemon is not isolated.`,
-      }),
-    ),
-    seccomp: lastOf(
-      option("--seccomp", choice(["none", "kill", "log", "trap"], { metavar: "ACTION" }), {
-        description:
-          message`kill, log and trap: taken with a warning, system calls are not filtered.`,
-      }),
-    ),
-    modcaps: lastOf(option("--modcaps", string({ metavar: "LIST" }), {
-      description: message`Taken with a warning: capabilities are not changed.`,
-    })),
-    uidMap: lastOf(option("--uid-map", string({ metavar: "MAP" }), {
-      description: message`Refused, as all below: ignored, it would change what guests see.`,
-    })),
-    gidMap: lastOf(option("--gid-map", string({ metavar: "MAP" }), {
-      description: message`Refused.`,
-    })),
     migrationMode: lastOf(option("--migration-mode", string({ metavar: "MODE" }), {
       description: message`Refused: there is no live migration yet.`,
     })),
@@ -340,7 +320,8 @@ const parser = merge(
   logging,
   identityOptions,
   budgetOptions,
-  isolation,
+  isolationOptions,
+  migration,
   compatibility,
 );
 

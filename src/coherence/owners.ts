@@ -8,6 +8,7 @@
 
 import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
+import { ownPid } from "../sys/own_pid.ts";
 import { F_OFD_GETLK, F_OFD_SETLK, F_UNLCK, F_WRLCK, FLOCK } from "../wire/linux.ts";
 import {
   OWNER,
@@ -38,7 +39,7 @@ export class Owners {
         continue;
       }
       const record = offsetOf(owner);
-      this.#memory.u32[(record + OWNER.PID) >>> 2] = libc.getpid();
+      this.#memory.u32[(record + OWNER.PID) >>> 2] = ownPid();
       this.#memory.f64[(record + OWNER.START) >>> 3] = ownStartTime();
       this.#memory.f64[(record + OWNER.SINCE) >>> 3] = Date.now();
       this.#setState(owner, OWNER_USED);

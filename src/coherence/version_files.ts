@@ -72,6 +72,11 @@ export class VersionFiles {
     return isFile(this.path, this.#device, this.#inode);
   }
 
+  /** Where the table's file is, to be found again by whoever sees the path. */
+  get identity(): { readonly device: number; readonly inode: number } {
+    return { device: this.#device, inode: this.#inode };
+  }
+
   close(): void {
     this.table.unmap();
     this.registry.unmap();

@@ -130,6 +130,11 @@ export class SharedVersions {
     return this.#files.isCurrent;
   }
 
+  /** The table's file, as stat(2) names it. */
+  get tableIdentity(): { readonly device: number; readonly inode: number } {
+    return this.#files.identity;
+  }
+
   /** The processes that use the registry. */
   daemons(): ReadonlySet<number> {
     const pids = new Set<number>();

@@ -40,8 +40,18 @@ const PROOF_MAP_SIZE = 2 * 1024 * 1024;
 const PROOF_FILE_SIZE = 100;
 const PROOF_BYTE = 0x5a;
 
+/** Where views are opened, whoever makes them. */
+export interface PaddedViews {
+  /** The root, to be opened in: see {@linkcode Views}. */
+  readonly rootFd: number;
+  /** Whether a descriptor is of a file in it. */
+  contains(fd: number): boolean;
+  /** Ends it. What others have mapped through views stays mapped. */
+  close(): Promise<void>;
+}
+
 /** A running private file system. */
-export class ViewMount {
+export class ViewMount implements PaddedViews {
   /** The root, to be opened in: see {@linkcode Views}. */
   readonly rootFd: number;
   readonly #device: number;
@@ -72,8 +82,11 @@ export class ViewMount {
     });
   }
 
-  /** Makes the mount and proves that views work; or says in a few words why they cannot be had here. */
-  static async open(): Promise<ViewMount | string> {
+  /**
+   * Makes the mount and proves that views work; or says in a few words why they cannot be had here. With `clientPid` it is for another
+   * process, whose descriptors are the names in it and who has to prove it (`proveViews`).
+   */
+  static async open(clientPid: number | null = null): Promise<ViewMount | string> {
     using undo = new DisposableStack();
     const opened = status(
       libc.open(encoder.encode("/dev/fuse\0"), O_RDWR | O_NONBLOCK | O_CLOEXEC, 0),
@@ -86,10 +99,20 @@ export class ViewMount {
     const eventFd = status(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (eventFd < 0) return `an eventfd cannot be made (${errnoName(eventFd)})`;
     const end = undo.use(new OwnedFd(eventFd));
-    const worker = await startWorker({ fuseFd: fuse.number, endFd: end.number });
+    let client = -1;
+    if (clientPid !== null) {
+      client = status(libc.pidfd_open(ARCHITECTURE.syscalls.pidfd_open, clientPid, 0));
+      if (client < 0) return `the serving process cannot be reached (${errnoName(client)})`;
+    }
+    const worker = await startWorker({
+      fuseFd: fuse.number,
+      endFd: end.number,
+      clientPidFd: clientPid === null ? null : client,
+    });
     undo.move();
     const views = new ViewMount(fuse, mount, end, worker);
-    const flaw = prove(new Views(views.rootFd));
+    if (clientPid !== null) return views;
+    const flaw = proveViews(views.rootFd);
     if (flaw === null) return views;
     await views.close();
     return flaw;
@@ -154,7 +177,7 @@ function mountPrivately(fuseFd: number): number {
 let stat: NativeMemory | null = null;
 
 /** Major and minor number of the file system that an open file is in, as one number; -1 if that cannot be told. */
-function deviceOf(fd: number): number {
+export function deviceOf(fd: number): number {
   stat ??= NativeMemory.allocate(4096);
   const scratch = stat;
   const empty = scratch.pointerAt(scratch.setCString(STATX.SIZE, ""));
@@ -179,7 +202,8 @@ function startWorker(start: ViewStart): Promise<Worker> {
  * Tries a view of a small file of our own in every respect that counts: it claims to be long, can be mapped beyond the file's
  * end, what is written through it is in the file, and neither that nor a truncation changes the file's size. Null, or what is wrong.
  */
-function prove(views: Views): string | null {
+export function proveViews(rootFd: number): string | null {
+  const views = new Views(rootFd);
   const scratch = NativeMemory.allocate(4096);
   scratch.setCString(0, "virtiofsd-ts-view-proof");
   const made = status(libc.memfd_create(scratch.pointerAt(0), MFD_CLOEXEC));

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { ARCHITECTURE } from "../sys/architecture.ts";
 import { EAGAIN, EINTR, EIO, ENODEV, ENOENT, ENOSYS, EPERM, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
@@ -63,9 +64,12 @@ export class ViewServer {
   readonly #files = new Map<number, number>();
   #nextNode = FUSE_ROOT_ID + 1;
 
-  /** `fuseFd` is /dev/fuse, opened to be read without waiting. */
-  constructor(fuseFd: number) {
+  readonly #clientPidFd: number | null;
+
+  /** `fuseFd` is /dev/fuse, opened to be read without waiting; `clientPidFd` names the process whose descriptors are viewed, null is this one. */
+  constructor(fuseFd: number, clientPidFd: number | null) {
     this.#fuseFd = fuseFd;
+    this.#clientPidFd = clientPidFd;
   }
 
   /** Answers everything that is there. False when the file system has gone. */
@@ -186,15 +190,24 @@ export class ViewServer {
     const fd = this.#files.get(nodeid);
     if (fd === undefined) return -ENOENT;
     this.#files.delete(nodeid);
-    view.setInt32(BACKING + BACKING_MAP.FD, fd, true);
+    const own = this.#ownFd(fd);
+    if (own < 0) return own;
+    view.setInt32(BACKING + BACKING_MAP.FD, own, true);
     view.setUint32(BACKING + BACKING_MAP.FLAGS, 0, true);
     this.#memory.setU64(BACKING + BACKING_MAP.PADDING, 0);
     const id = this.#ioctl(FUSE_DEV_IOC_BACKING_OPEN);
+    if (this.#clientPidFd !== null) libc.close(own);
     if (id < 0) return id;
     this.#memory.setU64(BODY + OPEN_OUT.FH, id);
     view.setUint32(BODY + OPEN_OUT.OPEN_FLAGS, FOPEN_PASSTHROUGH | FOPEN_NOFLUSH, true);
     view.setInt32(BODY + OPEN_OUT.BACKING_ID, id, true);
     return 0;
+  }
+
+  /** The client's descriptor as one of this process. */
+  #ownFd(fd: number): number {
+    if (this.#clientPidFd === null) return fd;
+    return status(libc.pidfd_getfd(ARCHITECTURE.syscalls.pidfd_getfd, this.#clientPidFd, fd, 0));
   }
 
   #release(): Status {

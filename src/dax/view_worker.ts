@@ -17,6 +17,8 @@ export interface ViewStart {
   readonly fuseFd: number;
   /** An eventfd that is written to when the Worker shall end. */
   readonly endFd: number;
+  /** A pidfd of the process whose descriptors are viewed; null = this one. */
+  readonly clientPidFd: number | null;
 }
 
 interface WorkerScope {
@@ -30,7 +32,7 @@ function work(scope: WorkerScope, start: ViewStart): void {
   const waitSet = new WaitSet();
   waitSet.add(start.fuseFd);
   waitSet.add(start.endFd);
-  const server = new ViewServer(start.fuseFd);
+  const server = new ViewServer(start.fuseFd, start.clientPidFd);
   scope.postMessage("ready");
   let ending = false;
   while (!ending && server.serve()) {

@@ -34,7 +34,7 @@ interface WorkerScope {
 }
 
 async function makeFileSystem(
-  { fileSystem: source, queueIndices, versions }: WorkerStart,
+  { fileSystem: source, queueIndices, versions, fdDirectory }: WorkerStart,
   state: NativeMemory,
   warn: (message: string) => void,
 ): Promise<FileSystem> {
@@ -43,6 +43,7 @@ async function makeFileSystem(
     const queue = queueIndices.at(-1)! - FIRST_REQUEST_QUEUE;
     return new PassthroughFs(config, state, {
       warn,
+      fdDirectory,
       versions: versions === null ? null : new VersionsThread(versions, state, queue),
       makeRegions: (inodes, files) => {
         const mappingMax = config.budget.mappings ?? Infinity;
@@ -105,5 +106,6 @@ if ("WorkerGlobalScope" in globalThis) {
       scope.onmessage = null;
       start(scope, event.data);
     };
+    scope.postMessage({ kind: "loaded" });
   }
 }

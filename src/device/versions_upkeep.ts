@@ -6,6 +6,7 @@
  */
 
 import { HostWatch } from "../coherence/host_watch/host_watch.ts";
+import type { Confinement } from "./confinement.ts";
 import type { SharedVersions } from "../coherence/versions.ts";
 
 const PERIOD_MS = 1000;
@@ -22,11 +23,19 @@ export class VersionsUpkeep {
   /** Processes whose changes are counted by themselves. */
   #daemons: ReadonlySet<number>;
 
-  constructor(versions: SharedVersions, log: Logger) {
+  readonly #confinement: Confinement | null;
+
+  constructor(versions: SharedVersions, log: Logger, confinement: Confinement | null) {
     this.#versions = versions;
+    this.#confinement = confinement;
     this.#log = log;
     this.#daemons = versions.daemons();
     this.#timer = setInterval(() => this.#work(), PERIOD_MS);
+    if (confinement === null) return;
+    const { device, inode } = versions.tableIdentity;
+    confinement.watchTable(device, inode);
+    // Paths mean nothing in here.
+    this.#isAlone = true;
   }
 
   /** Bytes of the table. */
@@ -37,6 +46,16 @@ export class VersionsUpkeep {
   /** `--watch-host`: from now on, changes in a directory that no daemon makes count, too. */
   async watchHost(directory: string): Promise<void> {
     const versions = this.#versions;
+    const confinement = this.#confinement;
+    if (confinement !== null) {
+      confinement.setDaemons(this.#daemons);
+      const refusal = await confinement.watchHost({
+        changed: (devLo, devHi, inoLo, inoHi) => versions.changed(devLo, devHi, inoLo, inoHi),
+        overflowed: () => versions.allChanged(),
+      });
+      if (refusal !== null) throw new Error(`The host cannot be watched: ${refusal}`);
+      return;
+    }
     const watch = await HostWatch.open({
       directory,
       changed: (devLo, devHi, inoLo, inoHi) => versions.changed(devLo, devHi, inoLo, inoHi),
@@ -63,6 +82,7 @@ export class VersionsUpkeep {
     const swept = versions.sweep();
     if (swept > 0) this.#log("info", `Shared versions: took back what ${swept} dead daemons left`);
     this.#daemons = versions.daemons();
+    this.#confinement?.setDaemons(this.#daemons);
     if (this.#isAlone || versions.isCurrent) return;
     this.#isAlone = true;
     this.#log(

@@ -24,8 +24,9 @@ import {
 import { descriptorLimit } from "../sys/rlimit.ts";
 import { DAX_REGION_ID, VHOST_USER_PROTOCOL_F } from "../wire/vhost_user.ts";
 import { VERSION_REGION_ID } from "../wire/shared_versions.ts";
-import { SharedVersions, type VersionsPlace } from "../coherence/versions.ts";
+import { SharedVersions } from "../coherence/versions.ts";
 import type { VersionTableConfig, WindowConfig } from "../config.ts";
+import type { Confinement } from "./confinement.ts";
 import { VersionsUpkeep } from "./versions_upkeep.ts";
 import { type Answer, type Command, ControlCaller } from "./control.ts";
 import { WindowOffer } from "./window_offer.ts";
@@ -45,6 +46,8 @@ export interface DeviceOptions {
   readonly versions: VersionTableConfig | null;
   /** Where the state memory is kept, so that it outlives the daemon; null = nowhere. */
   readonly stateFile: string | null;
+  /** The sandbox that it is in; null = none. */
+  readonly confinement: Confinement | null;
   /** For those who look into the state memory. */
   readonly description: Description;
   readonly log: (level: "debug" | "info" | "warn", message: string) => void;
@@ -58,6 +61,14 @@ const COMMANDS = (STATE_HEADER.DAX + DAX_HEADER.COMMANDS) >>> 2;
 interface QueueThread {
   readonly worker: Worker;
   readonly control: ControlCaller;
+}
+
+/** A thread whose code is on its way. */
+interface LoadedThread extends QueueThread {
+  /** Resolves when it has come. */
+  readonly loaded: Promise<void>;
+  /** Has it serve its queues. Resolves when it does, rejects with the reason why it does not. */
+  start(start: WorkerStart): Promise<void>;
 }
 
 /** A device with running (idle) threads. */
@@ -79,6 +90,7 @@ export class VirtioFsDevice implements VhostUserDevice {
     threads: QueueThread[],
     versions: SharedVersions | null,
   ) {
+    const { confinement } = options;
     this.queueCount = FIRST_REQUEST_QUEUE + options.requestQueueCount;
     this.config = options.tag === null
       ? null
@@ -87,10 +99,15 @@ export class VirtioFsDevice implements VhostUserDevice {
     this.observer = new ConnectionRecord(state.memory);
     this.#threads = threads;
     this.#dataRegions = new DataRegions(state.memory);
-    this.#window = options.window === null
+    this.#window = options.window === null ? null : new WindowOffer(
+      state.memory,
+      options.window,
+      options.log,
+      confinement === null ? undefined : () => confinement.openViews(),
+    );
+    this.#versions = versions === null
       ? null
-      : new WindowOffer(state.memory, options.window, options.log);
-    this.#versions = versions === null ? null : new VersionsUpkeep(versions, options.log);
+      : new VersionsUpkeep(versions, options.log, confinement);
   }
 
   /** Starts the threads. Throws an Error with the reason if the file system cannot be made. */
@@ -98,15 +115,19 @@ export class VirtioFsDevice implements VhostUserDevice {
     const state = StateMemory.create(options.stateFile);
     state.memory.u32[STATE_HEADER.FD_LIMIT >>> 2] = descriptorLimit();
     writeDescription(state.memory, options.description);
-    const threads: QueueThread[] = [];
+    const threads: LoadedThread[] = [];
     let versions: SharedVersions | null = null;
     try {
       if (options.versions !== null) versions = SharedVersions.open(options.versions, state.memory);
-      const place = versions?.place ?? null;
+      for (let i = 0; i < options.requestQueueCount; i++) threads.push(loadThread(options, i));
+      await Promise.all(threads.map((thread) => thread.loaded));
+      const fdDirectory = await options.confinement?.confine() ?? null;
+      const parts = { versions: versions?.place ?? null, stateAddress: state.address, fdDirectory };
       // One after another: the first makes what the others find in the shared tables.
-      for (let i = 0; i < options.requestQueueCount; i++) {
-        threads.push(await startThread(options, place, state.address, i));
+      for (const [i, thread] of threads.entries()) {
+        await thread.start(workerStart(options, parts, thread.control, i));
       }
+      options.confinement?.seal();
     } catch (error) {
       for (const thread of threads) thread.worker.terminate();
       // The files stay mapped: a Worker that is being terminated may still look.
@@ -226,46 +247,55 @@ function deviceConfig(tag: string, requestQueueCount: number): Uint8Array {
   return config;
 }
 
-function startThread(
-  options: DeviceOptions,
-  versions: VersionsPlace | null,
-  stateAddress: number,
-  index: number,
-): Promise<QueueThread> {
+function loadThread(options: DeviceOptions, index: number): LoadedThread {
   const control = new ControlCaller();
   const worker = new Worker(QUEUE_WORKER_URL, {
     type: "module",
     name: `${QUEUE_WORKER_NAME}${index + 1}`,
   });
+  const loaded = Promise.withResolvers<void>();
+  const ready = Promise.withResolvers<void>();
+  ready.promise.catch(() => {});
+  let isReady = false;
+  const fail = (reason: string): void => {
+    if (isReady) options.failed(reason);
+    loaded.reject(new Error(reason));
+    ready.reject(new Error(reason));
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    fail(event.message);
+  };
+  worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
+    if (data.kind === "log") options.log(data.level, data.message);
+    else if (data.kind === "failed") fail(data.reason);
+    else if (data.kind === "loaded") loaded.resolve();
+    else {
+      isReady = true;
+      ready.resolve();
+    }
+  };
+  const start = (message: WorkerStart): Promise<void> => {
+    worker.postMessage(message);
+    return ready.promise;
+  };
+  return { worker, control, loaded: loaded.promise, start };
+}
+
+function workerStart(
+  options: DeviceOptions,
+  parts: Pick<WorkerStart, "versions" | "stateAddress" | "fdDirectory">,
+  control: ControlCaller,
+  index: number,
+): WorkerStart {
   const requestQueue = FIRST_REQUEST_QUEUE + index;
-  const start: WorkerStart = {
+  return {
+    ...parts,
     queueIndices: index === 0 ? [HIPRIO_QUEUE, requestQueue] : [requestQueue],
     control: control.buffer,
     controlFd: control.eventFd,
-    stateAddress,
     pollMicroseconds: options.pollMicroseconds,
     trace: options.trace,
     fileSystem: options.fileSystem,
-    versions,
   };
-  return new Promise((resolve, reject) => {
-    let ready = false;
-    const fail = (reason: string): void => {
-      if (ready) options.failed(reason);
-      else reject(new Error(reason));
-    };
-    worker.onerror = (event) => {
-      event.preventDefault();
-      fail(event.message);
-    };
-    worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
-      if (data.kind === "log") options.log(data.level, data.message);
-      else if (data.kind === "failed") fail(data.reason);
-      else {
-        ready = true;
-        resolve({ worker, control });
-      }
-    };
-    worker.postMessage(start);
-  });
 }

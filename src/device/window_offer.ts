@@ -8,7 +8,7 @@
  */
 
 import { DAX_WINDOW_UNIT, type WindowConfig } from "../config.ts";
-import { ViewMount } from "../dax/view_mount.ts";
+import { type PaddedViews, ViewMount } from "../dax/view_mount.ts";
 import { DAX_HEADER, MAPPING_COUNT_MAX, STATE_HEADER } from "../state/layout.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 
@@ -24,13 +24,16 @@ export class WindowOffer {
   readonly #f64: Float64Array;
   readonly #log: (level: "debug" | "info" | "warn", message: string) => void;
   /** The views' mount, once it was tried; a text says why there is none. */
-  #views: ViewMount | string | null = null;
+  #views: PaddedViews | string | null = null;
+  readonly #openViews: () => Promise<PaddedViews | string>;
 
   constructor(
     state: NativeMemory,
     { size, protocolBit }: WindowConfig,
     log: (level: "debug" | "info" | "warn", message: string) => void,
+    openViews: () => Promise<PaddedViews | string> = () => ViewMount.open(),
   ) {
+    this.#openViews = openViews;
     this.protocolBit = protocolBit;
     this.#size = size;
     this.#i32 = state.i32;
@@ -41,7 +44,7 @@ export class WindowOffer {
   /** A front end asks, that can bear so many mappings: finds out how files can be mapped. Returns the window's size in bytes. */
   async open(mappingCountMax: number): Promise<number> {
     if (this.#views === null) {
-      this.#views = await ViewMount.open();
+      this.#views = await this.#openViews();
       if (typeof this.#views === "string") {
         this.#log("info", `DAX: padded views cannot be had: ${this.#views}`);
       } else Atomics.store(this.#i32, VIEW_ROOT, this.#views.rootFd + 1);
@@ -63,7 +66,7 @@ export class WindowOffer {
 
   /** Whether a file is a padded view: then it is there because we had it mapped. */
   hasMapped(fd: number): boolean {
-    return this.#views instanceof ViewMount && this.#views.contains(fd);
+    return typeof this.#views === "object" && this.#views !== null && this.#views.contains(fd);
   }
 
   /** Ends what was set up. No thread maps anything any more. */

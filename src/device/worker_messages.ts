@@ -25,12 +25,15 @@ export interface WorkerStart {
   /** Log a line per request and reply. */
   readonly trace: boolean;
   readonly fileSystem: FileSystemSource;
+  /** /proc/self/fd, where that has no path. */
+  readonly fdDirectory: number | null;
   /** The daemon's part in shared versions, or null. */
   readonly versions: VersionsPlace | null;
 }
 
-/** From a Worker. */
+/** From a Worker: that its code is there, and how its start went. */
 export type WorkerMessage =
+  | { readonly kind: "loaded" }
   | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly reason: string }
   | { readonly kind: "log"; readonly level: "debug" | "info" | "warn"; readonly message: string };

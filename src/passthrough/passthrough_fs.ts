@@ -41,6 +41,8 @@ const ALWAYS_WANTED = wire.FUSE_ASYNC_READ | wire.FUSE_PARALLEL_DIROPS | wire.FU
 export interface PassthroughParts {
   /** Gets what an operator should know. */
   readonly warn?: (message: string) => void;
+  /** A descriptor of /proc/self/fd, where that has no path. */
+  readonly fdDirectory?: number | null;
   /** `--cache shared`: this thread's part in the versions. */
   readonly versions?: VersionsThread | null;
   /** Makes the guest's shared memory; `inodes` is the share's own table. */
@@ -72,7 +74,7 @@ export class PassthroughFs extends FileSystem {
     const regions = parts.makeRegions?.(share.daxInodes, new ShareFiles(share)) ?? null;
     this.#versionRegion = regions?.versions ?? null;
     if (regions !== null) share.window = regions.window;
-    share.enterThread();
+    share.enterThread(parts.fdDirectory ?? null);
     if (share.inodes.acquire(wire.FUSE_ROOT_ID)) {
       share.inodes.release(wire.FUSE_ROOT_ID);
       share.probeHandles();

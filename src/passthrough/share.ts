@@ -133,11 +133,15 @@ export class Share {
    * Makes the calling thread fit for requests: its own working directory (/proc/self/fd, see `Scratch.fdPath`) and
    * umask (0: modes come from the guest complete), and no supplementary groups.
    */
-  enterThread(): void {
+  enterThread(fdDirectory: number | null): void {
     const unshared = status(libc.unshare(CLONE_FS));
     if (unshared < 0) throw new Error(`Cannot unshare a queue's thread: ${errnoName(unshared)}`);
     this.scratch.memory.setCString(SCRATCH.PATH, "/proc/self/fd");
-    const moved = status(libc.chdir(this.scratch.memory.pointerAt(SCRATCH.PATH)));
+    const moved = status(
+      fdDirectory === null
+        ? libc.chdir(this.scratch.memory.pointerAt(SCRATCH.PATH))
+        : libc.fchdir(fdDirectory),
+    );
     if (moved < 0) throw new Error(`Cannot enter "/proc/self/fd": ${errnoName(moved)}`);
     libc.umask(0);
     this.credentials.dropGroups();

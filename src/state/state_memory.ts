@@ -11,6 +11,7 @@ import { OwnedFd } from "../sys/fd.ts";
 import { libc, status } from "../sys/libc.ts";
 import { Mapping } from "../sys/mapping.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
+import { ownPid } from "../sys/own_pid.ts";
 import {
   STATE_HEADER,
   STATE_LAYOUT_VERSION,
@@ -38,7 +39,7 @@ export class StateMemory {
     const mapping = new Mapping(fd.number, 0, STATE_SIZE);
     const { u32 } = mapping.memory;
     u32[STATE_HEADER.LAYOUT_VERSION >>> 2] = STATE_LAYOUT_VERSION;
-    u32[STATE_HEADER.PID >>> 2] = libc.getpid();
+    u32[STATE_HEADER.PID >>> 2] = ownPid();
     mapping.memory.f64[STATE_HEADER.STARTED >>> 3] = Date.now();
     mapping.memory.f64[STATE_HEADER.STATE_SIZE >>> 3] = STATE_SIZE;
     // The magic goes in last: a reader that sees it sees a complete header.

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { SYSTEM_CALLS, type SystemCallName } from "../wire/system_calls.ts";
+
 interface Architecture {
   readonly name: "x86_64" | "aarch64";
   /** asm/unistd.h: numbers of system calls that have to be made raw, because libc's wrappers act on all threads. */
@@ -18,6 +20,9 @@ interface Architecture {
     readonly fsopen: number;
     readonly fsconfig: number;
     readonly fsmount: number;
+    readonly pidfd_open: number;
+    readonly pidfd_getfd: number;
+    readonly seccomp: number;
   };
   /** asm/fcntl.h */
   readonly O_DIRECT: number;
@@ -29,7 +34,13 @@ interface Architecture {
 }
 
 /** Newer system calls have one number everywhere; libc's wrappers came with glibc 2.36. */
-const MOUNT_SYSCALLS = { fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
+const NEWER_SYSCALLS = {
+  fsopen: 430,
+  fsconfig: 431,
+  fsmount: 432,
+  pidfd_open: 434,
+  pidfd_getfd: 438,
+} as const;
 
 const X86_64: Architecture = {
   name: "x86_64",
@@ -40,7 +51,8 @@ const X86_64: Architecture = {
     capget: 125,
     capset: 126,
     futex: 202,
-    ...MOUNT_SYSCALLS,
+    seccomp: 317,
+    ...NEWER_SYSCALLS,
   },
   O_DIRECT: 0o40000,
   O_LARGEFILE: 0o100000,
@@ -58,7 +70,8 @@ const AARCH64: Architecture = {
     capget: 90,
     capset: 91,
     futex: 98,
-    ...MOUNT_SYSCALLS,
+    seccomp: 277,
+    ...NEWER_SYSCALLS,
   },
   O_DIRECT: 0o200000,
   O_LARGEFILE: 0o400000,
@@ -73,3 +86,8 @@ export const ARCHITECTURE: Architecture = Deno.build.arch === "x86_64" ? X86_64 
 export const { O_DIRECT, O_LARGEFILE, O_DIRECTORY, O_NOFOLLOW } = ARCHITECTURE;
 /** Not a bit of its own: it contains O_DIRECTORY (asm-generic/fcntl.h). */
 export const O_TMPFILE: number = 0o20000000 | ARCHITECTURE.O_DIRECTORY;
+
+/** The number of a system call on this machine, or null where it has none. */
+export function systemCallNumber(name: SystemCallName): number | null {
+  return SYSTEM_CALLS[name][ARCHITECTURE.name === "x86_64" ? 0 : 1];
+}

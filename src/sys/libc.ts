@@ -92,10 +92,12 @@ const SYMBOLS = {
   // Memory
   mmap: { parameters: ["pointer", "u64", "i32", "i32", "i32", "i64"], result: "pointer" },
   munmap: { parameters: ["pointer", "u64"], result: "i32" },
+  mprotect: { parameters: ["pointer", "u32", "i32"], result: "i32" },
   memfd_create: { parameters: ["pointer", "u32"], result: "i32" },
 
   // Sockets
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  pipe2: { parameters: ["pointer", "i32"], result: "i32" },
   socketpair: { parameters: ["i32", "i32", "i32", "pointer"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
@@ -120,12 +122,23 @@ const SYMBOLS = {
   syslog: { parameters: ["i32", "buffer", "buffer"], result: "void" },
 
   // Process and thread
+  /** waitpid(2), waiting on a thread of Deno's pool: its errno is lost. */
+  waitpid_async: {
+    name: "waitpid",
+    parameters: ["i32", "pointer", "i32"],
+    result: "i32",
+    nonblocking: true,
+  },
+  waitpid: { parameters: ["i32", "pointer", "i32"], result: "i32" },
+  kill: { parameters: ["i32", "i32"], result: "i32" },
+  sigaction: { parameters: ["i32", "pointer", "pointer"], result: "i32" },
   getpid: { parameters: [], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
   getegid: { parameters: [], result: "u32" },
   mount: { parameters: ["buffer", "buffer", "buffer", "u32", "buffer"], result: "i32" },
   umount2: { parameters: ["buffer", "i32"], result: "i32" },
   umask: { parameters: ["u32"], result: "u32" },
+  fchdir: { parameters: ["i32"], result: "i32" },
   chdir: { parameters: ["pointer"], result: "i32" },
   unshare: { parameters: ["i32"], result: "i32" },
   sched_setaffinity: { parameters: ["i32", "i32", "buffer"], result: "i32" },
@@ -143,6 +156,9 @@ const SYMBOLS = {
     result: "i32",
   },
   fsmount: { name: "syscall", parameters: ["i32", "i32", "u32", "u32"], result: "i32" },
+  seccomp: { name: "syscall", parameters: ["i32", "u32", "u32", "pointer"], result: "i32" },
+  pidfd_open: { name: "syscall", parameters: ["i32", "i32", "u32"], result: "i32" },
+  pidfd_getfd: { name: "syscall", parameters: ["i32", "i32", "i32", "u32"], result: "i32" },
   futex: {
     name: "syscall",
     parameters: ["i32", "pointer", "i32", "i32", "pointer"],

@@ -27,6 +27,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "virtqueue",
     "wire",
   ],
+  sandbox: ["sys", "wire"],
   guest: ["intervals", "sys", "wire"],
   mount: ["guest", "sys", "wire"],
   bench: ["guest", "sys", "wire"],
@@ -37,12 +38,12 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
 const GUEST_FOLDERS = ["frontend", "driver", "client", "dax", "vfs"];
 
 /** Modules directly in src/ that every layer may import: plain data, and errors. */
-const FOR_ALL = new Set(["assert.ts", "config.ts", "setup_error.ts"]);
+const FOR_ALL = new Set(["assert.ts", "config.ts", "isolation_config.ts", "setup_error.ts"]);
 /** Layers above the device: the daemon, the library, the command line, its demonstration. They may import anything in src/. */
-const ABOVE = new Set(["cli", "demo", "library.ts", "serve.ts"]);
+const ABOVE = new Set(["cli", "demo", "isolated", "library.ts", "serve.ts"]);
 /** What only the daemon, the library and the command line may import. */
 const LOG = "log.ts";
-const LOG_USERS = new Set(["cli", "library.ts", "serve.ts"]);
+const LOG_USERS = new Set(["cli", "isolated", "library.ts", "serve.ts"]);
 /** What deno.json names, and nothing else. */
 const PACKAGES = Object.keys(JSON.parse(sourceFile("deno.json").text).imports);
 

@@ -15,6 +15,13 @@ const command = Deno.env.get("VIRTIOFSD_TEST_COMMAND")?.split(" ").filter((word)
 /** True when the daemon under test is not ours but Rust virtiofsd. */
 export const isRustPeer = Deno.env.get("VIRTIOFSD_TEST_PEER") === "rust";
 
+/**
+ * How daemons are isolated where that is not what is tested: not at all, which starts one process less each time.
+ * VIRTIOFSD_TEST_ISOLATION names other options, blanks between them: "--sandbox namespace --seccomp trap" tests everything in the sandbox.
+ */
+const isolation = (Deno.env.get("VIRTIOFSD_TEST_ISOLATION") ?? "--sandbox none --seccomp none")
+  .split(" ").filter((word) => word !== "");
+
 /** How long the daemon may take to listen, and to end. */
 const START_TIMEOUT_MS = 20_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -58,7 +65,7 @@ export class Daemon {
     const words = [
       ...command,
       ...["--socket-path", socketPath, "--shared-dir", options.sharedDir],
-      ...["--sandbox", "none", "--seccomp", "none"],
+      ...isolation,
       ...["--cache", options.cache ?? "auto"],
       ...(tag === null ? [] : ["--tag", tag]),
       ...(options.keepListening === true && !isRustPeer ? ["--keep-listening"] : []),

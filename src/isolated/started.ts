@@ -1,0 +1,126 @@
+/**
+ * The daemon in two processes. This is the one that a launcher started and watches: it opens the socket, makes the sandbox with the serving
+ * process in it (`serving.ts`), passes signals on, and ends as that ends.
+ *
+ * It keeps its rights and has the host before its eyes, so there is little that the server can ask of it: padded views of files that the
+ * server has open (which it has anyway), and to be told which files are changed on the host.
+ *
+ * @module
+ */
+
+import type { ServeConfig } from "../config.ts";
+import { CONFINED_COMMAND, type FromServer, type ToServer } from "./messages.ts";
+import { HostEyes } from "./host_eyes.ts";
+import type { IsolationConfig } from "../isolation_config.ts";
+import type { Log, LogLevel } from "../log.ts";
+import {
+  capabilityName,
+  keptCapabilities,
+  members,
+  ownCapabilities,
+} from "../sandbox/capabilities.ts";
+import { Channel } from "../sandbox/channel.ts";
+import { type ServerFds, ServerProcess } from "../sandbox/server_process.ts";
+import { describe, prepare } from "../serve.ts";
+import { libc } from "../sys/libc.ts";
+import { openListener } from "../vhost_user/listener.ts";
+
+/** What the daemon reports to, what ends it, and how it is started again. */
+export interface IsolatedHooks {
+  readonly log: Log;
+  readonly level: LogLevel;
+  readonly syslog: boolean;
+  readonly signal: AbortSignal;
+  /** The program, and the arguments that come before the command. */
+  readonly self: { readonly program: string; readonly args: readonly string[] };
+}
+
+/** Serves from a sandbox. Resolves with the exit code. */
+export async function serveIsolated(
+  given: ServeConfig,
+  isolation: IsolationConfig,
+  hooks: IsolatedHooks,
+): Promise<number> {
+  const { log } = hooks;
+  const config = prepare(given, log);
+  const { sharedDir } = config.passthrough;
+  const userNamespace = isolation.sandbox === "namespace" && libc.geteuid() !== 0;
+  const capabilities = serverCapabilities(config, isolation, userNamespace, log);
+  const listener = openListener(config.endpoint);
+  try {
+    let fds: ServerFds | null = null;
+    const server = await ServerProcess.start({
+      isolation,
+      userNamespace,
+      sharedDir,
+      capabilities,
+      program: hooks.self.program,
+      argumentsFor(numbers) {
+        fds = numbers;
+        return [...hooks.self.args, CONFINED_COMMAND, String(numbers.channel)];
+      },
+      inherited: [listener.fd],
+    });
+    const { confine, fdDirectory, report } = fds!;
+    const channel = new Channel<FromServer, ToServer>(server.channel);
+    const shown = describe({
+      ...config,
+      fileSystem: { kind: "passthrough", config: config.passthrough },
+    });
+    channel.send({
+      kind: "start",
+      config: { ...config, endpoint: { kind: "fd", fd: listener.fd } },
+      shown,
+      isolation,
+      level: hooks.level,
+      syslog: hooks.syslog,
+      pid: server.pid,
+      confineFd: confine,
+      fdDirectory,
+      reportFd: report,
+    });
+    return await attend(server, channel, config, hooks);
+  } finally {
+    listener.close();
+  }
+}
+
+/** Does what the server asks until it has ended. Resolves with the exit code. */
+async function attend(
+  server: ServerProcess,
+  channel: Channel<FromServer, ToServer>,
+  config: ServeConfig,
+  { log, signal }: IsolatedHooks,
+): Promise<number> {
+  const over = new AbortController();
+  const eyes = new HostEyes(server.pid, channel, config, log);
+  const end = () => channel.send({ kind: "end", reason: String(signal.reason) });
+  signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
+  const listening = eyes.attend(over.signal);
+  const { code, reason } = await server.ended;
+  over.abort();
+  await listening;
+  await eyes.close();
+  channel.close();
+  if (reason !== null) log.error(reason);
+  return code;
+}
+
+/** What the server may: no more than this process, unless it is root of a namespace of its own. */
+function serverCapabilities(
+  config: ServeConfig,
+  { capabilities }: IsolationConfig,
+  userNamespace: boolean,
+  log: Log,
+): bigint {
+  const usesHandles = config.passthrough.inodeFileHandles !== "never";
+  const wanted = keptCapabilities(usesHandles, capabilities);
+  if (userNamespace) return wanted;
+  const own = ownCapabilities();
+  const missing = members(wanted & ~own);
+  if (missing.length > 0 && libc.geteuid() === 0) {
+    log.warn(`Not permitted, and so gone without: ${missing.map(capabilityName).join(", ")}`);
+  }
+  return wanted & own;
+}

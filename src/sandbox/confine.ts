@@ -1,0 +1,46 @@
+/**
+ * Giving up the host's files, from inside: the helper (`plan.ts`) is told, and waited for.
+ *
+ * @module
+ */
+
+import type { SandboxMode } from "../isolation_config.ts";
+import { errnoName } from "../sys/errno.ts";
+import { libc, status } from "../sys/libc.ts";
+import { NativeMemory } from "../sys/native_memory.ts";
+import { __WALL } from "../wire/isolation.ts";
+import { O_CLOEXEC, O_PATH } from "../wire/linux.ts";
+import { O_DIRECTORY } from "../sys/architecture.ts";
+import { writeEvent } from "./server_process.ts";
+
+const encoder = new TextEncoder();
+
+/**
+ * Changes the root of all threads, unless there is no sandbox. Returns a descriptor of /proc/self/fd. No thread has left the others' working
+ * directory yet.
+ */
+export function confine(sandbox: SandboxMode, confineFd: number, fdDirectory: number): number {
+  const directory = sandbox === "namespace" ? fdDirectory : openDescriptors();
+  if (sandbox !== "none") changeRoot(confineFd);
+  libc.close(confineFd);
+  return directory;
+}
+
+function openDescriptors(): number {
+  const path = encoder.encode("/proc/self/fd\0");
+  const fd = status(libc.open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
+  if (fd < 0) throw new Error(`/proc/self/fd cannot be opened: ${errnoName(fd)}`);
+  return fd;
+}
+
+function changeRoot(confineFd: number): void {
+  const memory = NativeMemory.allocate(4096);
+  writeEvent(confineFd);
+  const child = status(libc.waitpid(-1, memory.pointerAt(0), __WALL));
+  if (child < 0) throw new Error(`The sandbox's helper has gone: ${errnoName(child)}`);
+  // What failed stands in its report, which the process outside reads.
+  if (memory.u32[0] !== 0) throw new Error("The root cannot be changed");
+  memory.setCString(0, "/");
+  const moved = status(libc.chdir(memory.pointerAt(0)));
+  if (moved < 0) throw new Error(`The new root cannot be entered: ${errnoName(moved)}`);
+}
