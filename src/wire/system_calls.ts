@@ -82,7 +82,6 @@ export const SYSTEM_CALLS = {
   open_by_handle_at: [304, 265],
   fchmod: [91, 52],
   fchmodat: [268, 53],
-  fchmodat2: [452, 452],
   fchownat: [260, 54],
   fchown: [93, 55],
   utimensat: [280, 88],

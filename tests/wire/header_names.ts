@@ -12,7 +12,9 @@ import * as errno from "../../src/sys/errno.ts";
 import * as fanotify from "../../src/wire/fanotify.ts";
 import * as fuse from "../../src/wire/fuse.ts";
 import * as inotify from "../../src/wire/inotify.ts";
+import * as isolation from "../../src/wire/isolation.ts";
 import * as linux from "../../src/wire/linux.ts";
+import { SYSTEM_CALLS } from "../../src/wire/system_calls.ts";
 import * as virtioFs from "../../src/wire/virtio_fs.ts";
 import * as virtioRing from "../../src/wire/virtio_ring.ts";
 
@@ -76,6 +78,27 @@ const NOTIFY_STRUCTS: Readonly<Record<string, StructName>> = {
   FANOTIFY_EVENT_INFO_HEADER: { struct: "fanotify_event_info_header" },
   FANOTIFY_EVENT_INFO_FID: { struct: "fanotify_event_info_fid" },
   INOTIFY_EVENT: { struct: "inotify_event" },
+};
+
+const ISOLATION_STRUCTS: Readonly<Record<string, StructName>> = {
+  SECCOMP_DATA: { struct: "seccomp_data" },
+  SOCK_FILTER: { struct: "sock_filter" },
+  SOCK_FPROG: { struct: "sock_fprog" },
+  SIGACTION: {
+    struct: "sigaction",
+    members: {
+      HANDLER: "offsetof(struct sigaction, sa_handler)",
+      FLAGS: "offsetof(struct sigaction, sa_flags)",
+    },
+  },
+  SIGINFO_SYS: {
+    struct: "siginfo",
+    members: {
+      SIGNO: "offsetof(siginfo_t, si_signo)",
+      SYSCALL: "offsetof(siginfo_t, si_syscall)",
+      ARCH: "offsetof(siginfo_t, si_arch)",
+    },
+  },
 };
 
 const VIRTIO_STRUCTS: Readonly<Record<string, StructName>> = {
@@ -178,6 +201,14 @@ function moduleFacts(
         for (const [opcode, number] of Object.entries(fields)) {
           facts.push({ ours: `${ours}.${opcode}`, question: `FUSE_${opcode}`, value: number });
         }
+      } else if (name === "CAPABILITY") {
+        for (const [capability, number] of Object.entries(fields)) {
+          facts.push({
+            ours: `${ours}.${capability}`,
+            question: `CAP_${capability}`,
+            value: number,
+          });
+        }
       } else if (name === "FILE_SYSTEM_MAGIC") {
         for (const [key, magic] of Object.entries(fields)) {
           const question = FILE_SYSTEM_MAGIC[key] ?? `${key}_SUPER_MAGIC`;
@@ -204,6 +235,7 @@ export function headerFacts(): HeaderFact[] {
       (name) => ({ struct: `fuse_${name.toLowerCase()}` }),
     ),
     ...moduleFacts("linux", linux, LINUX_STRUCTS, unnamed),
+    ...moduleFacts("isolation", isolation, ISOLATION_STRUCTS, unnamed),
     ...moduleFacts("fanotify", fanotify, NOTIFY_STRUCTS, unnamed),
     ...moduleFacts("inotify", inotify, NOTIFY_STRUCTS, unnamed),
     ...moduleFacts("virtio_ring", virtioRing, VIRTIO_STRUCTS, unnamed),
@@ -217,6 +249,13 @@ export function architectureFacts(): HeaderFact[] {
   const facts: HeaderFact[] = [];
   for (const [name, value] of Object.entries(architecture)) {
     if (typeof value === "number") facts.push(...constantFact(`architecture ${name}`, name, value));
+  }
+  const column = ARCHITECTURE.name === "x86_64" ? 0 : 1;
+  for (const [name, numbers] of Object.entries(SYSTEM_CALLS)) {
+    const value = numbers[column];
+    if (value !== null) {
+      facts.push({ ours: `system_calls ${name}`, question: `__NR_${name}`, value });
+    }
   }
   for (const [name, value] of Object.entries(ARCHITECTURE.syscalls)) {
     facts.push({ ours: `architecture syscalls.${name}`, question: `__NR_${name}`, value });

@@ -55,8 +55,9 @@ Deno.test({
   ignore: !compiler,
   fn: async () => {
     const facts = architectureFacts();
-    const answers = await askCompiler(facts.map((fact) => fact.question));
-    equal(Object.keys(answers).length, facts.length);
+    const questions = new Set(facts.map((fact) => fact.question));
+    const answers = await askCompiler([...questions]);
+    equal(Object.keys(answers).length, questions.size);
     deepEqual(differences(facts, answers), []);
   },
 });
