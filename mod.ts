@@ -48,8 +48,16 @@
  */
 
 export { errno, fuse, linux, serve } from "./src/library.ts";
-export type { PassthroughOptions, ServeOptions } from "./src/library.ts";
-export type { CacheMode, DaxMode, InodeFileHandles } from "./src/config.ts";
+export type { PassthroughOptions, ServeOptions, VersionOptions } from "./src/library.ts";
+export type {
+  CacheMode,
+  DaxMode,
+  GuestBudget,
+  IdRule,
+  IdTranslation,
+  InodeFileHandles,
+  XattrRule,
+} from "./src/config.ts";
 export type { Log } from "./src/log.ts";
 export { SetupError } from "./src/setup_error.ts";
 export { FileSystem, type Negotiation, PENDING } from "./src/fuse/file_system.ts";

@@ -18,7 +18,9 @@ export type DaxMode = "never" | "auto" | "always";
 
 /** Ids of one side, from `first` on, and what they are on the other: `--translate-uid`, `--translate-gid`. */
 export interface IdRule {
+  /** The first id that the rule names. */
   readonly first: number;
+  /** How many it names. */
   readonly count: number;
   /** What `first` becomes; the ids behind it follow. null = they must not be used. */
   readonly target: number | null;
@@ -30,9 +32,11 @@ export interface IdRule {
 export interface IdTranslation {
   /** From the guest's ids to the host's. */
   readonly guestUids: readonly IdRule[];
+  /** The same for groups. */
   readonly guestGids: readonly IdRule[];
   /** And back. */
   readonly hostUids: readonly IdRule[];
+  /** And groups. */
   readonly hostGids: readonly IdRule[];
   /** `--deny-unmapped`: ids of the guest that no rule names must not be used; those of the host are nobody. */
   readonly denyUnmapped: boolean;
@@ -40,12 +44,15 @@ export interface IdTranslation {
 
 /** One rule of `--xattrmap`; the first that matches counts. See `xattr_map.ts`. */
 export interface XattrRule {
+  /** What becomes of the names that match. */
   readonly type: "prefix" | "ok" | "bad" | "unsupported";
   /** Matches names that the guest uses, if they start with `key`. */
   readonly client: boolean;
   /** Matches names that the host lists, if they start with `prepend`. */
   readonly server: boolean;
+  /** How names of the guest begin. */
   readonly key: string;
+  /** How names of the host begin, and what is put before the guest's. */
   readonly prepend: string;
 }
 

@@ -11,10 +11,13 @@ import {
   DAX_WINDOW_SIZE_DEFAULT,
   DAX_WINDOW_UNIT,
   type DaxMode,
+  type GuestBudget,
+  type IdTranslation,
   type InodeFileHandles,
   PASSTHROUGH_DEFAULTS,
   VERSION_SLOTS_DEFAULT,
   VERSION_TABLE_DEFAULT,
+  type XattrRule,
 } from "./config.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
 import type { Log } from "./log.ts";
@@ -107,6 +110,12 @@ export interface PassthroughOptions {
   readonly preserveNoatime?: boolean;
   /** Which files guests with a DAX window map. Default "auto": those from 1 MiB to the window's size that are not executable, unless they thrash the window. */
   readonly dax?: DaxMode;
+  /** Users and groups that have other numbers on the host. Not together with posixAcl. Default: none. */
+  readonly ids?: IdTranslation;
+  /** Names of extended attributes on the host, the first rule that matches counting; implies xattr. Default: as in the guest. */
+  readonly xattrRules?: readonly XattrRule[];
+  /** What the guest may make the daemon hold; null = what follows from the limit of descriptors. */
+  readonly budget?: GuestBudget;
 }
 
 /** The version table that all daemons of a host share. */
@@ -255,7 +264,8 @@ export async function serve(options: ServeOptions): Promise<void> {
     return;
   }
   const given = options.passthrough ?? {};
-  const xattr = given.xattr === true || given.posixAcl === true || given.securityLabel === true;
+  const xattr = given.xattr === true || given.posixAcl === true || given.securityLabel === true ||
+    given.xattrRules !== undefined;
   const passthrough = { ...PASSTHROUGH_DEFAULTS, ...given, xattr, sharedDir };
   const rlimitNofile = options.rlimitNofile ?? null;
   const size = options.daxWindow ?? DAX_WINDOW_SIZE_DEFAULT;
