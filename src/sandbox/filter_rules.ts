@@ -30,7 +30,7 @@ export interface FilterOptions {
   readonly pid: number;
 }
 
-/** What requests become: files of the share, by descriptor. */
+/** What requests become: files of the share, by descriptor. Also what libc makes of them: renameat2 without flags is renameat. */
 const FILES = [
   "openat",
   "close",
@@ -45,6 +45,7 @@ const FILES = [
   "symlinkat",
   "linkat",
   "unlinkat",
+  "renameat",
   "renameat2",
   "faccessat",
   "faccessat2",
@@ -52,6 +53,7 @@ const FILES = [
   "name_to_handle_at",
   "fchmod",
   "fchmodat",
+  "fchmodat2",
   "fchownat",
   "utimensat",
   "ftruncate",

@@ -11,7 +11,7 @@
  */
 
 import type { SandboxMode } from "../isolation_config.ts";
-import { systemCallNumber } from "../sys/architecture.ts";
+import { O_DIRECTORY, systemCallNumber } from "../sys/architecture.ts";
 import {
   type CallArgument,
   type CallOptions,
@@ -19,7 +19,7 @@ import {
   SystemCallList,
 } from "../sys/system_call_list.ts";
 import * as wire from "../wire/isolation.ts";
-import { AT_FDCWD, CLONE_FS } from "../wire/linux.ts";
+import { AT_FDCWD, CLONE_FS, O_CLOEXEC, O_PATH } from "../wire/linux.ts";
 import type { SystemCallName } from "../wire/system_calls.ts";
 import {
   capabilityData,
@@ -58,7 +58,8 @@ export interface PlanFds {
 
 /** What every process may open to find itself. */
 const OWN_PROGRAM = "/proc/self/exe";
-const OWN_DESCRIPTORS = "/proc/self/fd";
+const OWN_PROCESS = "/proc/self";
+const DESCRIPTORS = "fd";
 const EVENT_SIZE = 8;
 const FIRST_INHERITABLE = 3;
 const FD_MAX = 0xffffffff;
@@ -135,13 +136,15 @@ class PlanWriter {
     const proc = list.text("proc");
     const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
     this.#add("mounting /proc", "mount", [proc, list.text("/proc"), proc, flags, 0]);
-    // Only this directory of it: from the whole of /proc a way leads to the kernel's settings.
-    const tree = [AT_FDCWD, list.text(OWN_DESCRIPTORS), wire.OPEN_TREE_CLONE];
-    const moving = new Row(list.next.index + 1);
-    this.#add("the directory of descriptors", "open_tree", tree, {
-      store: list.argument(moving, 0),
-    });
-    this.#add("the directory of descriptors", "dup3", [0, fds.fdDirectory, 0]);
+    // Of it only this process, whose descriptors and locks are looked up in it: from the whole a way leads to the kernel's settings.
+    const tree = [AT_FDCWD, list.text(OWN_PROCESS), wire.OPEN_TREE_CLONE | O_CLOEXEC];
+    const opening = new Row(list.next.index + 1);
+    const moving = new Row(opening.index + 1);
+    const purpose = "the directory of descriptors";
+    this.#add(purpose, "open_tree", tree, { store: list.argument(opening, 0) });
+    const directory = [0, list.text(DESCRIPTORS), O_PATH | O_DIRECTORY | O_CLOEXEC, 0];
+    this.#add(purpose, "openat", directory, { store: list.argument(moving, 0) });
+    this.#add(purpose, "dup3", [0, fds.fdDirectory, 0]);
     const shared = list.text(sharedDir);
     this.#add("mounting the shared directory", "mount", [shared, shared, 0, MS_BIND | MS_REC, 0]);
   }

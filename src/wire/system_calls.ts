@@ -81,6 +81,7 @@ export const SYSTEM_CALLS = {
   name_to_handle_at: [303, 264],
   open_by_handle_at: [304, 265],
   fchmod: [91, 52],
+  fchmodat2: [452, 452],
   fchmodat: [268, 53],
   fchownat: [260, 54],
   fchown: [93, 55],

@@ -1,5 +1,6 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { SYSTEM_CALLS } from "../../src/wire/system_calls.ts";
+import { NEWER_CALLS } from "./header_names.ts";
 import { haveCompiler } from "../../tools/layout_check.ts";
 
 const compiler = await haveCompiler();
@@ -43,6 +44,7 @@ Deno.test({
     equal(table.size > 250, true, "the header has a table");
     const wrong: string[] = [];
     for (const [name, [, ours]] of Object.entries(SYSTEM_CALLS)) {
+      if (NEWER_CALLS.has(name)) continue;
       const theirs = table.get(name) ?? null;
       if (theirs !== ours) wrong.push(`${name}: ${ours}, the header says ${theirs}`);
     }
