@@ -192,3 +192,24 @@ budgetTest("budget: a driver that names a waiting request again and again", [
   const other = guest.clients[1]!;
   other.getattr(nodeid);
 });
+
+// Also in a sandbox, where /proc is another matter: VIRTIOFSD_TEST_ISOLATION.
+budgetTest("budget: ranges of locks are counted as the host has them", [
+  ...["--posix-lock", "--max-locks", "20"],
+], (daemon, tree) => {
+  tree.file("f");
+  using guest = Guest.connect(daemon.socketPath, LOCKING);
+  const { fuse } = guest;
+  const nodeid = fuse.walk("f");
+  const fh = fuse.open(nodeid, O.RDWR);
+  const set = (start: number, type: number) =>
+    fuse.call(OP.SETLK, nodeid, lock(fh, 1n, BigInt(start), type), { room: 0 }).error;
+  for (let i = 0; i < 100; i++) {
+    assert.equal(set(5, 1), 0);
+    assert.equal(set(5, 2), 0);
+  }
+  let held = 0;
+  while (set(held * 2, 1) === 0) held++;
+  assert.ok(held >= 18 && held <= 20, `${held} ranges`);
+  return Promise.resolve();
+});
