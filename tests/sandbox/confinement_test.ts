@@ -1,0 +1,142 @@
+import { deepEqual, equal, match, notEqual, ok } from "node:assert/strict";
+import { ignoreWithoutRoot } from "../support/privilege.ts";
+import { identity, isAlive, IsolatedDaemon, type IsolatedOptions } from "./isolated_daemon.ts";
+
+const ignore = ignoreWithoutRoot();
+/** Rust virtiofsd's set; what a thread is born with is all that it can have. */
+const KEPT = "00000000880000df";
+/** Main thread, queue's thread, V8's and tokio's. */
+const THREADS_MIN = 5;
+
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name: `sandbox: ${name}`, ignore, fn });
+}
+
+/** The namespaces of this test. */
+function own(name: string): string {
+  return Deno.readLinkSync(`/proc/self/ns/${name}`);
+}
+
+for (
+  const [mode, separate] of [
+    ["namespace", ["mnt", "pid", "net", "ipc"]],
+    ["chroot", []],
+  ] as const
+) {
+  test(`${mode}: every thread is confined`, async () => {
+    const args = ["--sandbox", mode, "--num-request-queues", "2"];
+    await using daemon = await IsolatedDaemon.start({ args });
+    const threads = daemon.threads();
+    ok(threads.length >= THREADS_MIN, `${threads.length} threads`);
+    for (const thread of threads) {
+      equal(thread.root, identity(daemon.share));
+      deepEqual([thread.noNewPrivs, thread.seccomp], ["1", "2"]);
+      const { CapPrm, CapEff, CapBnd, CapInh } = thread.capabilities;
+      deepEqual([CapPrm, CapEff, CapBnd, CapInh], [KEPT, KEPT, KEPT, KEPT]);
+      for (const [name, link] of Object.entries(thread.namespaces)) {
+        if ((separate as readonly string[]).includes(name)) notEqual(link, own(name), name);
+        else equal(link, own(name), name);
+      }
+    }
+  });
+}
+
+test("none with a filter: rights are dropped, the root is the host's", async () => {
+  await using daemon = await IsolatedDaemon.start({ args: ["--sandbox", "none"] });
+  for (const thread of daemon.threads()) {
+    equal(thread.root, identity("/"));
+    deepEqual([thread.noNewPrivs, thread.seccomp], ["1", "2"]);
+    equal(thread.capabilities.CapEff, KEPT);
+  }
+});
+
+test("--modcaps changes what is kept", async () => {
+  const args = ["--modcaps=+sys_admin:-mknod", "--inode-file-handles", "never"];
+  await using daemon = await IsolatedDaemon.start({ args });
+  for (const thread of daemon.threads()) {
+    equal(thread.capabilities.CapEff, "00000000802000db");
+  }
+});
+
+test("starting with fewer capabilities works, and one line names those that are missing", async () => {
+  const through = ["setpriv", "--bounding-set", "-mknod,-setfcap", "--inh-caps", "-mknod,-setfcap"];
+  await using daemon = await IsolatedDaemon.start({ through });
+  match(daemon.stderr(), /Not permitted, and so gone without: mknod, setfcap/);
+  equal(daemon.threads()[0]!.capabilities.CapEff, "00000000000000df");
+});
+
+test("SIGTERM ends both in order, with exit code 0 and nothing left", async () => {
+  await using daemon = await IsolatedDaemon.start();
+  const server = daemon.serverPid;
+  ok(isAlive(server));
+  equal(Deno.readTextFileSync(`${daemon.socketPath}.pid`), `${daemon.pid}\n`);
+  daemon.signal("SIGTERM");
+  deepEqual([(await daemon.status).code, isAlive(server)], [0, false]);
+  match(daemon.stderr(), /Ended by SIGTERM/);
+  deepEqual([...Deno.readDirSync(daemon.tree.path("run"))], []);
+});
+
+test("the server goes when the process that started it is killed", async () => {
+  for (const mode of ["namespace", "chroot", "none"]) {
+    await using daemon = await IsolatedDaemon.start({ args: ["--sandbox", mode] });
+    const server = daemon.serverPid;
+    daemon.signal("SIGKILL");
+    await daemon.status;
+    await daemon.until(() => !isAlive(server), "the server has ended");
+  }
+});
+
+test("the started process goes when the server is killed, says so and cleans up", async () => {
+  await using daemon = await IsolatedDaemon.start();
+  Deno.kill(daemon.serverPid, "SIGKILL");
+  equal((await daemon.status).code, 128 + 9);
+  match(daemon.stderr(), /serving process was killed by signal 9/);
+  deepEqual([...Deno.readDirSync(daemon.tree.path("run"))], []);
+});
+
+test("a signal while the server starts is not lost", async () => {
+  await using daemon = await IsolatedDaemon.start({ socket: ["--socket-path", "run/s"] });
+  daemon.signal("SIGINT");
+  equal((await daemon.status).code, 0);
+  // Relative paths are those of the process that was started.
+  deepEqual([...Deno.readDirSync(daemon.tree.path("run"))], []);
+});
+
+test("a relative shared directory is the started process's", async () => {
+  await using daemon = await IsolatedDaemon.start({ sharedDir: "share" });
+  equal(daemon.threads()[0]!.root, identity(daemon.share));
+});
+
+test("the server has no descriptor that the launcher left open", async () => {
+  const through = ["sh", "-c", 'exec 9</etc; exec "$@"', "sh"];
+  await using daemon = await IsolatedDaemon.start({ through });
+  const etc = identity("/etc");
+  const fds = `/proc/${daemon.serverPid}/fd`;
+  const open = [...Deno.readDirSync(fds)].map(({ name }) => identity(`${fds}/${name}`));
+  equal(open.includes(etc), false);
+});
+
+/** Starts a daemon that cannot be, and returns its exit code and what it said. */
+async function refused(options: IsolatedOptions): Promise<[number, string]> {
+  await using daemon = await IsolatedDaemon.start(options);
+  return [(await daemon.status).code, daemon.stderr()];
+}
+
+test("where there are no namespaces, one line says which option goes without", async () => {
+  const through = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"];
+  const [code, said] = await refused({ through });
+  equal(code, 1);
+  match(said, /ERROR virtiofsd_ts\] --sandbox namespace is refused: EPERM .*--sandbox chroot/);
+});
+
+test("maps of ids are for ordinary users", async () => {
+  const [code, said] = await refused({ args: ["--uid-map", ":0:1000:1:"] });
+  equal(code, 1);
+  match(said, /--uid-map is for ordinary users/);
+});
+
+test("capabilities that there are not are refused", async () => {
+  const [code, said] = await refused({ args: ["--modcaps", "+fly"] });
+  equal(code, 1);
+  match(said, /there is no capability fly/);
+});
