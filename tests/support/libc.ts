@@ -124,9 +124,9 @@ export function socketPair(): [number, number] {
   return [pair[0]!, pair[1]!];
 }
 
-/** Ends both directions of a socket without closing the descriptor. */
-export function shutdown(fd: number): void {
-  check("shutdown", c.shutdown(fd, 2));
+/** Ends both directions of a socket (or what `how` says, as in sys/socket.h) without closing the descriptor. */
+export function shutdown(fd: number, how = 2): void {
+  check("shutdown", c.shutdown(fd, how));
 }
 
 const SCM_RIGHTS = 1;
