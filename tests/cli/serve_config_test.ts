@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { rewriteCompatOptions } from "../../src/cli/compat_options.ts";
 import { UsageError } from "../../src/cli/exit.ts";
-import { isolationWarnings, refuseUnsupported, serveConfig } from "../../src/cli/serve_config.ts";
+import { isolationOf } from "../../src/cli/isolation_options.ts";
+import { refuseUnsupported, serveConfig } from "../../src/cli/serve_config.ts";
 import { parseServeOptions } from "../../src/cli/serve_options.ts";
 import { PASSTHROUGH_DEFAULTS, type ServeConfig } from "../../src/config.ts";
 import { SetupError } from "../../src/setup_error.ts";
@@ -187,27 +188,50 @@ Deno.test("serveConfig() offers no window with --dax never", () => {
   assert.equal(config("--dax", "never").window, null);
 });
 
-Deno.test("isolationWarnings() is silent where nothing is asked for", () => {
-  assert.deepEqual(isolationWarnings(options()), []);
-  assert.deepEqual(isolationWarnings(options("--sandbox=none", "--seccomp=none")), []);
+Deno.test("isolationOf() is Rust virtiofsd's where nothing is asked for", () => {
+  assert.deepEqual(isolationOf(options(), true), {
+    sandbox: "namespace",
+    seccomp: "kill",
+    capabilities: null,
+    uidMap: [],
+    gidMap: [],
+  });
 });
 
-Deno.test("isolationWarnings() has one line for each kind of protection", () => {
-  for (const args of ["--sandbox=namespace", "--sandbox=chroot", "--modcaps=-chown"]) {
-    assert.equal(isolationWarnings(options(args)).length, 1, args);
-  }
-  for (const action of ["kill", "log", "trap"]) {
-    assert.equal(isolationWarnings(options(`--seccomp=${action}`)).length, 1, action);
-  }
-  assert.equal(
-    isolationWarnings(options("--sandbox=chroot", "--seccomp=kill", "--modcaps=+mknod")).length,
-    3,
-  );
+Deno.test("isolationOf() reads maps and capabilities", () => {
+  const args = ["--uid-map=:0:100000:65536:", "--uid-map=:65536:1000:1:", "--gid-map=:0:7:1:"];
+  const isolation = isolationOf(options(...args, "--modcaps=+sys_admin:-MKNOD"), false);
+  assert.deepEqual(isolation.uidMap, [
+    { inside: 0, outside: 100000, count: 65536 },
+    { inside: 65536, outside: 1000, count: 1 },
+  ]);
+  assert.deepEqual(isolation.gidMap, [{ inside: 0, outside: 7, count: 1 }]);
+  assert.deepEqual(isolation.capabilities, { add: [21], remove: [27] });
+});
+
+const MISUSED_ISOLATION: readonly (readonly string[])[] = [
+  ["--uid-map=0:1:1"],
+  ["--gid-map=:0:1:0:"],
+  ["--uid-map=:0:1:1:", "--sandbox=none"],
+  ["--modcaps=sys_admin"],
+  ["--modcaps=+nothing"],
+];
+
+for (const args of MISUSED_ISOLATION) {
+  Deno.test(`isolationOf() refuses ${args.join(" ")}`, () => {
+    const name = args[0]!.split("=", 1)[0]!;
+    assert.throws(
+      () => isolationOf(options(...args), false),
+      (error) => error instanceof SetupError && error.message.startsWith(`${name} `),
+    );
+  });
+}
+
+Deno.test("isolationOf() has no maps for root", () => {
+  assert.throws(() => isolationOf(options("--uid-map=:0:1:1:"), true), SetupError);
 });
 
 const REFUSED: readonly string[] = [
-  "--uid-map=:0:100000:65536:",
-  "--gid-map=:0:100000:65536:",
   "--migration-mode=find-paths",
   "--migration-on-error=abort",
   "--migration-verify-handles",
