@@ -24,7 +24,7 @@ export const REGISTRY_MAGIC_HI = 0x69676572;
 /** Increased whenever an offset below changes its meaning. */
 export const REGISTRY_LAYOUT_VERSION = 1;
 
-/** Daemons at a time. Further ones serve without versions. */
+/** Daemons at a time. Further ones do not start. */
 export const OWNER_COUNT_MAX = 256;
 /** Threads of one daemon that change versions: a queue each, and the main thread as the last. */
 export const THREAD_COUNT_MAX = 65;
@@ -74,7 +74,7 @@ export const BUCKET = {
   INO_HI: 320,
   DEV_LO: 576,
   DEV_HI: 832,
-  /** Locks of directories: held while a name is removed or replaced. */
+  /** Locks of directories, which a hash of the inode chooses: held while names are changed. */
   NAMES_LOCK: 1088,
   /** {@linkcode OWNER_WORDS} columns: bit n of column m = owner 32 m + n uses the slot. */
   OWNERS: 1344,

@@ -100,7 +100,7 @@ export class SharedVersions {
       self: () => self,
       mutex: new Mutex(state, STATE_HEADER.VERSIONS + VERSIONS_HEADER.SWEEP_MUTEX),
     });
-    const owner = owners.claim((predecessor) => sweeper.sweep(predecessor));
+    const owner = owners.claim((predecessor) => sweeper.sweepDead(predecessor));
     if (owner < 0) {
       files.close();
       throw new SetupError(

@@ -76,6 +76,10 @@ export class Daemon implements Disposable {
     return this.registry.u32[REGISTRY_HEADER.REFUSALS >>> 2]!;
   }
 
+  get sweeps(): number {
+    return this.registry.u32[REGISTRY_HEADER.SWEEPS >>> 2]!;
+  }
+
   /** What SIGKILL does: its descriptors and mappings are gone, and nothing else. */
   kill(): void {
     if (this.#isOver) return;
