@@ -2,8 +2,8 @@
  * Requests that change inodes, and the versions that tell guests so (`--cache shared`). Which request changes what is in one table:
  * `wire/shared_versions.ts`, CHANGED_BY.
  *
- * An inode that a name leads to is found before the system call; between that and the call no other daemon may give the name to another inode. So whoever removes or
- * replaces names locks the directory for that long.
+ * An inode that a name leads to is found before the system call; between that and the call no other daemon may give the name to another inode, nor to one if there was
+ * none. So whoever adds, removes or replaces names locks the directory for that long.
  *
  * @module
  */
@@ -91,8 +91,14 @@ function begin(
   const { nodeid } = request;
   const slot = hasNode ? versions.slotOf(nodeid) : 0;
   const otherSlot = other === 0 ? 0 : versions.slotOf(other);
+  if (changesNames(request.opcode)) {
+    const isDirectory = (roles & CHANGES.NEW_DIRECTORY) !== 0 && other !== 0;
+    change.lockNames(
+      hasNode ? namesLockOf(share, versions, nodeid) : 0,
+      isDirectory ? namesLockOf(share, versions, other) : 0,
+    );
+  }
   if ((roles & CHANGES.NAMED) !== 0) {
-    change.lockNames(slot, (roles & CHANGES.NEW_DIRECTORY) !== 0 ? otherSlot : 0);
     if (hasNode) addNamed(share, versions, nodeid, request.namePointer);
     if ((roles & CHANGES.NEW_NAMED) !== 0 && other !== 0) {
       addNamed(share, versions, other, request.name2Pointer);
@@ -101,6 +107,33 @@ function begin(
   if (hasNode) addNode(share, versions, nodeid, slot);
   if (other !== 0) addNode(share, versions, other, otherSlot);
   change.begin();
+}
+
+/** Whether names in directories come, go or lead elsewhere. */
+function changesNames(opcode: number): boolean {
+  switch (opcode) {
+    case Opcode.SYMLINK:
+    case Opcode.MKNOD:
+    case Opcode.MKDIR:
+    case Opcode.UNLINK:
+    case Opcode.RMDIR:
+    case Opcode.RENAME:
+    case Opcode.RENAME2:
+    case Opcode.LINK:
+    case Opcode.CREATE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+function namesLockOf({ inodes }: Share, { thread }: NodeVersions, directory: number): number {
+  return thread.registry.namesLockOf(
+    inodes.devLo(directory),
+    inodes.devHi(directory),
+    inodes.inoLo(directory),
+    inodes.inoHi(directory),
+  );
 }
 
 function addNode({ inodes }: Share, { change }: NodeVersions, nodeid: number, slot: number): void {
