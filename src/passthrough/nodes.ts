@@ -6,7 +6,7 @@
 
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
-import { EINVAL, EROFS, ESTALE, type Status } from "../sys/errno.ts";
+import { EINVAL, ENOENT, EROFS, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   ENTRY_OUT,
@@ -101,8 +101,8 @@ function make(
       writeVersion(share, reply, ENTRY_OUT.SIZE);
     }
     // What the guest is not told of (EMFILE) must not stay: trying again would find it in the way. Nor may an inode
-    // without the label it must have.
-    if (result < 0) libc.unlinkat(parentFd, request.namePointer, removeFlags);
+    // without the label it must have. With ENOENT somebody else has taken it away already: what has the name now is not ours.
+    if (result < 0 && result !== -ENOENT) libc.unlinkat(parentFd, request.namePointer, removeFlags);
   }
   share.giveBack(request.nodeid, parentFd);
   return result;

@@ -183,6 +183,11 @@ export class Volume {
     this.versions?.changed(inode, succeeded);
   }
 
+  /** After {@linkcode Volume.changed}: whether a directory's names are what they were when the request was sent, but for the request's own doing. */
+  namesWereKnown(directory: Inode): boolean {
+    return this.versions?.holds(directory) ?? true;
+  }
+
   /** What is known of the attributes has been changed by a request of ours: ask next time. */
   expire(inode: Inode): void {
     inode.attrValidUntil = 0;
@@ -247,7 +252,8 @@ export class Volume {
     const key = nameKey(toName);
     const left = this.versions === null
       ? known.validUntil - this.now()
-      : known.epoch === from.namesEpoch
+      // Somebody may have given the name to another inode before the daemon moved it.
+      : known.epoch === from.namesEpoch && this.versions.holds(from)
       ? ALWAYS_MS
       : 0;
     this.#remember(to, toName, key, known.inode, Math.max(0, left));
