@@ -26,9 +26,11 @@ export function start(told: StormProcess): Started {
   return {
     pid: child.pid,
     report: child.output().then(({ signal, success, stdout, stderr }) => {
-      if (signal === "SIGKILL") return null;
       const text = new TextDecoder();
-      if (!success) throw new Error(`a process failed: ${text.decode(stderr)}`);
+      const complaint = text.decode(stderr);
+      if (complaint !== "") throw new Error(complaint);
+      if (signal === "SIGKILL") return null;
+      if (!success) throw new Error("a process failed");
       return JSON.parse(text.decode(stdout)) as StormReport;
     }),
     kill: () => {
