@@ -13,6 +13,7 @@ import {
   type DaxMode,
   type InodeFileHandles,
   PASSTHROUGH_DEFAULTS,
+  SHARED_QUEUE_COUNT_MAX,
   VERSION_SLOTS_DEFAULT,
   VERSION_TABLE_DEFAULT,
 } from "./config.ts";
@@ -303,6 +304,9 @@ function check(options: ServeOptions): void {
   checkWhole("daxWindow", options.daxWindow, DAX_WINDOW_UNIT, Number.MAX_SAFE_INTEGER);
   if (!Number.isInteger(Math.log2(options.daxWindow ?? DAX_WINDOW_SIZE_DEFAULT))) {
     throw new RangeError(`daxWindow is ${options.daxWindow}: a power of two is expected`);
+  }
+  if (options.passthrough?.cache === "shared") {
+    checkWhole("requestQueues", options.requestQueues, 1, SHARED_QUEUE_COUNT_MAX);
   }
   const { slotCount } = options.versions ?? {};
   checkWhole("versions.slotCount", slotCount, SLOT_COUNT_MIN, SLOT_COUNT_MAX);

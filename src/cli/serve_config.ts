@@ -10,6 +10,7 @@ import {
   type Endpoint,
   PASSTHROUGH_DEFAULTS,
   type ServeConfig,
+  SHARED_QUEUE_COUNT_MAX,
   VERSION_SLOTS_DEFAULT,
   VERSION_TABLE_DEFAULT,
   type VersionTableConfig,
@@ -128,6 +129,11 @@ function versionsOf(options: ServeOptions): VersionTableConfig | null {
       : null;
     if (asked !== null) throw misused(`${asked} needs --cache shared`);
     return null;
+  }
+  if ((options.requestQueues ?? 1) > SHARED_QUEUE_COUNT_MAX) {
+    throw misused(
+      `--cache shared goes with ${SHARED_QUEUE_COUNT_MAX} request queues at most, not ${options.requestQueues}`,
+    );
   }
   if (options.versionTable === "") throw misused("--version-table is empty: which file?");
   return {

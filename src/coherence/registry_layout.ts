@@ -86,6 +86,7 @@ export const OWNERS_OFFSET: number = REGISTRY_HEADER.SIZE;
 /** A multiple of 64. */
 export const BUCKETS_OFFSET: number = OWNERS_OFFSET + OWNER_COUNT_MAX * OWNER.SIZE;
 
+const PAGE_SIZE = 4096;
 /** Fewest and most slots of a table; powers of two. */
 export const SLOT_COUNT_MIN = 64;
 export const SLOT_COUNT_MAX: number = VERSION_SLOT_COUNT_MAX;
@@ -103,6 +104,11 @@ export function tableSize(slotCount: number): number {
 /** Index of the u32 of column `column` (BUCKET.*) that belongs to a slot. */
 export function slotWord(slot: number, column: number): number {
   return ((BUCKETS_OFFSET + column) >>> 2) + (slot >>> 6) * (BUCKET.SIZE >>> 2) + (slot & 63);
+}
+
+/** Bytes of the shared-memory region in which guests see the table: whole pages. */
+export function regionSize(slotCount: number): number {
+  return Math.ceil(tableSize(slotCount) / PAGE_SIZE) * PAGE_SIZE;
 }
 
 /** Whether a slot number can be an inode's. */

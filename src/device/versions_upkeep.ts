@@ -19,6 +19,7 @@ export class VersionsUpkeep {
   readonly #timer: ReturnType<typeof setInterval>;
   #hostWatch: HostWatch | null = null;
   #isAlone = false;
+  #saidFull = false;
   /** Processes whose changes are counted by themselves. */
   #daemons: ReadonlySet<number>;
 
@@ -29,9 +30,9 @@ export class VersionsUpkeep {
     this.#timer = setInterval(() => this.#work(), PERIOD_MS);
   }
 
-  /** Bytes of the table. */
-  get tableSize(): number {
-    return this.#versions.tableSize;
+  /** Bytes of the region in which guests see the table. */
+  get regionSize(): number {
+    return this.#versions.regionSize;
   }
 
   /** `--watch-host`: from now on, changes in a directory that no daemon makes count, too. */
@@ -63,6 +64,13 @@ export class VersionsUpkeep {
     const swept = versions.sweep();
     if (swept > 0) this.#log("info", `Shared versions: took back what ${swept} dead daemons left`);
     this.#daemons = versions.daemons();
+    if (!this.#saidFull && versions.unversioned > 0) {
+      this.#saidFull = true;
+      this.#log(
+        "warn",
+        `The version table is full in places: guests ask each time for what has no slot; a table with more than ${versions.place.slotCount} --version-slots would have room`,
+      );
+    }
     if (this.#isAlone || versions.isCurrent) return;
     this.#isAlone = true;
     this.#log(

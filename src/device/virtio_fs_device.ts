@@ -144,7 +144,7 @@ export class VirtioFsDevice implements VhostUserDevice {
   async openShmem(mappingCountMax: number): Promise<readonly number[]> {
     const sizes: number[] = [];
     if (this.#window !== null) sizes[DAX_REGION_ID] = await this.#window.open(mappingCountMax);
-    if (this.#versions !== null) sizes[VERSION_REGION_ID] = this.#versions.tableSize;
+    if (this.#versions !== null) sizes[VERSION_REGION_ID] = this.#versions.regionSize;
     return Array.from(sizes, (size) => size ?? 0);
   }
 

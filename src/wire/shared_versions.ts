@@ -6,7 +6,7 @@
  * ## The table
  *
  * An array of 64-bit slots in shared memory, little-endian, read-only for guests (shared-memory region {@linkcode VERSION_REGION_ID}). One
- * slot per inode in use by any daemon of the host. A slot's value only ever grows:
+ * slot per inode in use by any daemon of the host. A slot never has a value twice, and equal means unchanged (larger means nothing):
  *
  * | bits     | meaning                                                                  |
  * |----------|--------------------------------------------------------------------------|

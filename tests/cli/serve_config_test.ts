@@ -134,6 +134,7 @@ const MISUSES: readonly (readonly string[])[] = [
   ["--shared-dir=/s", "--socket-path=/r", "--cache=auto", "--version-slots=64"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache=always", "--watch-host"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--version-table="],
+  ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--num-request-queues=15"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--version-slots=1000"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--version-slots=32"],
   ["--shared-dir=/s", "--socket-path=/r", "--timeout=-1"],

@@ -249,14 +249,10 @@ export class Volume {
     if (known === undefined) return;
     this.dropDentry(known);
     if (known.inode === null) return;
-    const key = nameKey(toName);
-    const left = this.versions === null
-      ? known.validUntil - this.now()
-      // Somebody may have given the name to another inode before the daemon moved it.
-      : known.epoch === from.namesEpoch && this.versions.holds(from)
-      ? ALWAYS_MS
-      : 0;
-    this.#remember(to, toName, key, known.inode, Math.max(0, left));
+    // Somebody may have given the name to another inode before the daemon moved it.
+    const holds = known.epoch === from.namesEpoch && this.namesWereKnown(from);
+    const left = this.versions === null ? known.validUntil - this.now() : holds ? ALWAYS_MS : 0;
+    this.#remember(to, toName, nameKey(toName), known.inode, Math.max(0, left));
   }
 
   /** Forgets a name: it is to be asked for. */
