@@ -30,7 +30,7 @@ export const OWNER_COUNT_MAX = 256;
 export const THREAD_COUNT_MAX = 65;
 /** The main thread's number. */
 export const MAIN_THREAD: number = THREAD_COUNT_MAX - 1;
-/** Inodes that one request changes at most: RENAME names four. */
+/** Words of a thread's list of changes. A request changes four inodes at most (RENAME). */
 export const CHANGES_MAX = 8;
 
 /** The header page. */

@@ -1,6 +1,6 @@
 /**
  * What the main thread does for shared versions: once a second it takes back what daemons left that were killed; and it counts changes that are
- * made on the host itself, if it is to.
+ * made on the host itself, if it is to. It also says, once, what an operator should know: a table that is full, or that was replaced.
  *
  * @module
  */

@@ -103,7 +103,12 @@ export class VirtioFsDevice implements VhostUserDevice {
     }
     const device = new VirtioFsDevice(options, state, threads, versions);
     if (options.versions?.watchHost && options.fileSystem.kind === "passthrough") {
-      await device.#versions!.watchHost(options.fileSystem.config.sharedDir);
+      try {
+        await device.#versions!.watchHost(options.fileSystem.config.sharedDir);
+      } catch (error) {
+        await device.close();
+        throw error;
+      }
     }
     return device;
   }

@@ -11,7 +11,7 @@
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
 import { O_DIRECTORY } from "../sys/architecture.ts";
-import { EINVAL, EMFILE, ESTALE, type Status } from "../sys/errno.ts";
+import { EINVAL, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   DIRENT,
@@ -29,6 +29,7 @@ import { isDot, isDotDot } from "../fuse/names.ts";
 import { DIRENTPLUS_VERSIONED } from "../wire/shared_versions.ts";
 import { VERSIONED_DIRECTORY_FLAGS } from "./cache_policy.ts";
 import { lookupEntry, lookupNewEntry, writeVersion } from "./names.ts";
+import { keepOpen } from "./opens.ts";
 import { ENTRIES_SIZE, SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -47,11 +48,8 @@ export function opendir(share: Share, request: Request, reply: Reply): Status {
   const fd = share.reopen(nodeid, O_RDONLY | O_DIRECTORY);
   share.inodes.release(nodeid);
   if (fd < 0) return fd;
-  const slot = share.handles.insert(fd, nodeid, 0);
-  if (slot === 0) {
-    libc.close(fd);
-    return -EMFILE;
-  }
+  const slot = keepOpen(share, fd, nodeid);
+  if (slot < 0) return slot;
   const flags = share.sharesVersions ? VERSIONED_DIRECTORY_FLAGS : share.policy.directoryFlags;
   reply.setOpen(0, slot, share.handles.generation(slot), flags);
   reply.size = OPEN_OUT.SIZE;

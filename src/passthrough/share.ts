@@ -107,7 +107,7 @@ export class Share {
     });
     this.versions = versions === null ? null : new NodeVersions(versions, this.inodes, state);
     this.daxInodes = new DaxInodeTable(state, this.inodes);
-    this.handles = new HandleTable(state);
+    this.handles = new HandleTable(state, (nodeid) => this.inodes.release(nodeid));
     this.mounts = new MountTable(state);
     this.#stat = this.scratch.memory.view;
     this.#inodeFdPreferred = Math.floor(descriptorLimit() * INODE_FD_SHARE);

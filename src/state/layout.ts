@@ -246,6 +246,8 @@ export const HANDLE_SLOT = {
   /** Directories: where the descriptor's own position stands, as the cookie it was reached by. */
   CURSOR_LO: 24,
   CURSOR_HI: 28,
+  /** The inode that is kept for it; NODEID is 0 once it is being closed. */
+  INODE: 32,
   SIZE: 64,
 } as const;
 
