@@ -144,7 +144,7 @@ function describe(config: DeviceConfig): Description {
     xattr: passthrough?.xattr ?? false,
     dax: passthrough?.dax ?? "never",
     inodeFileHandles: passthrough?.inodeFileHandles ?? "never",
-    versionTable: config.versions?.path ?? null,
+    versionTable: config.versions === null ? null : absolutePath(config.versions.path),
   };
 }
 

@@ -185,6 +185,8 @@ export interface QueueRow {
   readonly batches: number;
   readonly batchMax: number;
   readonly requests: number;
+  /** Requests that were put aside; `outstanding` has the first 64 of them. */
+  readonly waiting?: number;
   readonly outstanding: readonly RequestRow[];
 }
 

@@ -84,6 +84,9 @@ export const STATE_HEADER = {
   SIZE: 4096,
 } as const;
 
+/** The session, from STATE_HEADER.SESSION on, as `fuse/session.ts` keeps it. */
+export const SESSION_WORDS_AT = { ACTIVE: 0, MINOR: 4, FLAGS: 8, FLAGS2: 12, COUNT: 16 } as const;
+
 /** The DAX window, from STATE_HEADER.DAX on. Doubles hold whole numbers. */
 export const DAX_HEADER = {
   /** Guards the back-end channel and everything here but COMMANDS. */
