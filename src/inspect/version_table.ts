@@ -113,13 +113,12 @@ export class VersionTableReader implements Disposable {
       const count = Math.min(BLOCK_BUCKETS, bucketCount - first);
       const before = this.#buckets(first, count);
       const after = this.#buckets(first, count);
-      for (let i = 0; i < count * BUCKET_SLOTS; i++) {
+      const used = usedIn(after, count);
+      for (let i = 0; i < used.length; i++) {
         const slot = first * BUCKET_SLOTS + i;
-        if (slot < VERSION_SLOT_FIRST) continue;
+        if (used[i] === 0 || slot < VERSION_SLOT_FIRST) continue;
         const at = (column: number) =>
           (i >>> 6) * BUCKET_WORDS + (column >>> 2) + (i & (BUCKET_SLOTS - 1));
-        const owners = ownersOf(after, at);
-        if (owners.length === 0) continue;
         if (NAMING.some((column) => before.u32[at(column)] !== after.u32[at(column)])) continue;
         const word = (column: number) => after.u32[at(column)]!;
         yield {
@@ -128,7 +127,7 @@ export class VersionTableReader implements Disposable {
           devHi: word(BUCKET.DEV_HI),
           inoLo: word(BUCKET.INO_LO),
           inoHi: word(BUCKET.INO_HI),
-          owners,
+          owners: ownersOf(after, at),
         };
       }
     }
@@ -209,6 +208,18 @@ export class VersionTableReader implements Disposable {
       );
     }
   }
+}
+
+/** For each slot of some buckets, whether it has any owner. Most slots of a table are free. */
+function usedIn({ u32 }: Piece, bucketCount: number): Uint8Array {
+  const used = new Uint8Array(bucketCount * BUCKET_SLOTS);
+  for (let bucket = 0; bucket < bucketCount; bucket++) {
+    const base = bucket * BUCKET_WORDS + (BUCKET.OWNERS >>> 2);
+    for (let i = 0; i < OWNER_WORDS * BUCKET_SLOTS; i++) {
+      if (u32[base + i] !== 0) used[bucket * BUCKET_SLOTS + (i & (BUCKET_SLOTS - 1))] = 1;
+    }
+  }
+  return used;
 }
 
 function ownersOf({ u32 }: Piece, at: (column: number) => number): number[] {
