@@ -163,6 +163,8 @@ export interface ServeOptions {
   readonly passthrough?: PassthroughOptions;
   /** A file that keeps the state memory, to be looked into after the daemon's end: see `virtiofsd-ts inspect`. Default: none. */
   readonly stateFile?: string;
+  /** A path for a UNIX socket on which OpenMetrics are served over HTTP: `GET /metrics`. Default: none. */
+  readonly metricsSocket?: string;
   /** Open files to ask the kernel for, with `sharedDir`; 0 = leave the limit alone. Default: a million, if allowed. */
   readonly rlimitNofile?: number;
   /**
@@ -240,6 +242,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     tag: options.tag ?? null,
     requestQueueCount: options.requestQueues ?? 1,
     pollMicroseconds: options.pollMicroseconds ?? 0,
+    metricsSocket: options.metricsSocket ?? null,
   };
   const hooks = {
     log: options.log ?? SILENT,

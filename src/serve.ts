@@ -7,6 +7,7 @@
 import type { Endpoint, ServeConfig, VersionTableConfig, WindowConfig } from "./config.ts";
 import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
+import { type MetricsServer, openMetricsServer } from "./inspect/metrics_server.ts";
 import type { Log } from "./log.ts";
 import { SetupError } from "./setup_error.ts";
 import type { Description } from "./state/description.ts";
@@ -38,6 +39,7 @@ export interface DeviceConfig {
   readonly window: WindowConfig | null;
   readonly versions: VersionTableConfig | null;
   readonly stateFile: string | null;
+  readonly metricsSocket: string | null;
 }
 
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
@@ -84,7 +86,9 @@ export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Prom
   broken.promise.catch(() => {});
   try {
     const device = await startDevice(config, hooks, (reason) => broken.reject(new Error(reason)));
+    let metrics: MetricsServer | null = null;
     try {
+      metrics = await startMetrics(config.metricsSocket, device);
       const backend = new Backend(device, log);
       do {
         log.info("Waiting for vhost-user socket connection...");
@@ -96,6 +100,7 @@ export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Prom
         await Promise.race([backend.serve(socket, hooks.signal), broken.promise]);
       } while (config.keepListening && !hooks.signal.aborted);
     } finally {
+      await metrics?.close();
       await Promise.race([device.close(), broken.promise.catch(() => {})]);
     }
   } finally {
@@ -125,6 +130,18 @@ async function startDevice(
     });
   } catch (error) {
     throw new SetupError((error as Error).message);
+  }
+}
+
+async function startMetrics(
+  path: string | null,
+  device: VirtioFsDevice,
+): Promise<MetricsServer | null> {
+  if (path === null) return null;
+  try {
+    return await openMetricsServer(path, Deno.pid, device.stateFd);
+  } catch (error) {
+    throw new SetupError(`Cannot serve metrics on ${path}: ${(error as Error).message}`);
   }
 }
 

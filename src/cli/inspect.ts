@@ -7,9 +7,11 @@
 import { InspectError } from "../inspect/inspect_error.ts";
 import type { Before, TextLayout } from "../inspect/text_layout.ts";
 import { EXIT, printError, printOut } from "./exit.ts";
+import { printMetrics, writePage } from "./inspect_export.ts";
 import { followVersions } from "./inspect_follow.ts";
 import { type InspectOptions, parseInspectOptions } from "./inspect_options.ts";
 import { InspectSource, unreadableText } from "./inspect_source.ts";
+import { watchView } from "./inspect_watch.ts";
 import {
   defaultView,
   INSPECT_VIEWS,
@@ -28,7 +30,10 @@ const LIMIT_DEFAULT = 50;
 export async function runInspect(args: readonly string[]): Promise<number> {
   const options = parseInspectOptions(args);
   try {
-    if (options.follow) await followVersions(options, options.json);
+    if (options.html !== undefined) writePage(options.html, options, options.limit);
+    else if (options.prometheus) printMetrics(options);
+    else if (options.watch !== undefined) await watch(options, options.watch);
+    else if (options.follow) await followVersions(options, options.json);
     else await showOnce(options);
     return EXIT.OK;
   } catch (error) {
@@ -36,6 +41,12 @@ export async function runInspect(args: readonly string[]): Promise<number> {
     printError(`error: ${error.message}`);
     return EXIT.FAILED;
   }
+}
+
+async function watch(options: InspectOptions, intervalSeconds: number): Promise<void> {
+  const { view, json } = options;
+  const [choice, layout] = [rowChoice(options), textLayout(options)];
+  await watchView({ source: options, view, intervalSeconds, choice, layout, json });
 }
 
 async function showOnce(options: InspectOptions): Promise<void> {

@@ -18,6 +18,8 @@ export interface LiveOptions {
   readonly intervalSeconds: number;
   /** Lines of one drawing; reads anew. Lines that do not fit are cut, an error ends all. */
   readonly draw: (size: ScreenSize) => readonly string[];
+  /** The lines are data for programs: printed one below the other even on a terminal. */
+  readonly isData?: boolean;
 }
 
 /** The alternate screen; no cursor; long lines are cut by the terminal, which knows how wide each character is. */
@@ -43,7 +45,7 @@ const SIZE_DEFAULT: ScreenSize = { columns: 80, rows: 24 };
 export async function watchLive(options: LiveOptions): Promise<void> {
   const ending = endingSignals();
   try {
-    if (Deno.stdout.isTerminal()) await onScreen(options, ending.signal);
+    if (Deno.stdout.isTerminal() && options.isData !== true) await onScreen(options, ending.signal);
     else await onPaper(options, ending.signal);
   } finally {
     ending.release();
@@ -54,7 +56,7 @@ async function onPaper(options: LiveOptions, signal: AbortSignal): Promise<void>
   const size = { columns: SIZE_DEFAULT.columns, rows: Infinity };
   for (let next = performance.now(); !signal.aborted;) {
     try {
-      write(options.draw(size).join("\n") + "\n\n");
+      write(options.draw(size).join("\n") + (options.isData === true ? "\n" : "\n\n"));
     } catch (error) {
       // `… --watch | head`: the reader has seen enough.
       if (error instanceof Deno.errors.BrokenPipe) return;

@@ -38,6 +38,7 @@ export function serveConfig(options: ServeOptions): ServeConfig {
     window: windowOf(options),
     versions: versionsOf(options),
     stateFile: stateFileOf(options),
+    metricsSocket: metricsSocketOf(options),
     passthrough: {
       sharedDir: options.sharedDir,
       cache: options.cache ?? PASSTHROUGH_DEFAULTS.cache,
@@ -141,6 +142,11 @@ function versionsOf(options: ServeOptions): VersionTableConfig | null {
 function stateFileOf({ stateFile }: ServeOptions): string | null {
   if (stateFile === "") throw misused("--state-file is empty: which file?");
   return stateFile ?? null;
+}
+
+function metricsSocketOf({ metricsSocket }: ServeOptions): string | null {
+  if (metricsSocket === "") throw misused("--metrics-socket is empty: which path?");
+  return metricsSocket ?? null;
 }
 
 function endpointOf(options: ServeOptions): Endpoint {

@@ -148,6 +148,11 @@ export class VirtioFsDevice implements VhostUserDevice {
     first.control.call({ kind: "clear" });
   }
 
+  /** The state memory's file, for those who look into it. */
+  get stateFd(): number {
+    return this.#state.fd;
+  }
+
   get shmemBit(): number | null {
     if (this.#window !== null) return this.#window.protocolBit;
     return this.#versions === null ? null : VHOST_USER_PROTOCOL_F.SHMEM;

@@ -36,6 +36,7 @@ export function page(report: Report): string {
 <p class="note">${timeText(report.taken)}, ${report.daemons.length} daemon${
     report.daemons.length === 1 ? "" : "s"
   }</p>
+${report.refused.map((line) => `<p class="note">${escaped(line)}</p>`).join("\n")}
 ${sections.join("\n")}
 </body>
 </html>

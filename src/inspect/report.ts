@@ -29,4 +29,6 @@ export interface Report {
   readonly taken: number;
   readonly daemons: readonly DaemonReport[];
   readonly versions: readonly VersionsView[];
+  /** Why something could not be read: a line each. */
+  readonly refused: readonly string[];
 }

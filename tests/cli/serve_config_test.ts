@@ -27,6 +27,7 @@ Deno.test("serveConfig() has the documented defaults", () => {
     window: { size: 512 * 1024 ** 2, protocolBit: 22 },
     versions: null,
     stateFile: null,
+    metricsSocket: null,
     passthrough: { sharedDir: "/srv", ...PASSTHROUGH_DEFAULTS },
   });
 });
@@ -69,6 +70,7 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
     ...["--dax-window", "8G", "--dax-protocol-bit", "21"],
     ...["--cache", "shared", "--version-table", "/dev/shm/v", "--version-slots", "1024"],
     ...["--watch-host", "--state-file", "/run/s.state"],
+    ...["--metrics-socket", "/run/s.metrics"],
   );
   assert.deepEqual({ ...found, passthrough: null }, {
     endpoint: { kind: "path", path: "/run/s", group: "kvm" },
@@ -80,6 +82,7 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
     window: { size: 8 * 1024 ** 3, protocolBit: 21 },
     versions: { path: "/dev/shm/v", slotCount: 1024, watchHost: true },
     stateFile: "/run/s.state",
+    metricsSocket: "/run/s.metrics",
     passthrough: null,
   });
 });

@@ -54,7 +54,7 @@ Deno.test("openMetrics() names a shared table once, and escapes labels", () => {
 });
 
 Deno.test("openMetrics() of no daemon is empty and valid", () => {
-  deepEqual(openMetrics({ taken: NOW, daemons: [], versions: [] }), "# EOF\n");
+  deepEqual(openMetrics({ taken: NOW, daemons: [], versions: [], refused: [] }), "# EOF\n");
 });
 
 Deno.test("the parser refuses what is not OpenMetrics", () => {

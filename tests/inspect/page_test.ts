@@ -23,12 +23,12 @@ Deno.test("page() of the largest window stays small", () => {
     65536,
     Array.from({ length: 65536 }, (_, i) => mapping(i, 1, { nodeid: i % 500 })),
   );
-  const html = page({ taken: NOW, daemons: [{ ...daemon!, window }], versions: [] });
+  const html = page({ taken: NOW, daemons: [{ ...daemon!, window }], versions: [], refused: [] });
   equal(html.length < 4_000_000, true, String(html.length));
 });
 
 Deno.test("page() of no daemon is a page", () => {
-  match(page({ taken: NOW, daemons: [], versions: [] }), /0 daemons/);
+  match(page({ taken: NOW, daemons: [], versions: [], refused: [] }), /0 daemons/);
 });
 
 Deno.test({
