@@ -112,13 +112,17 @@ export class VersionTableReader implements Disposable {
     for (let first = 0; first < bucketCount; first += BLOCK_BUCKETS) {
       const count = Math.min(BLOCK_BUCKETS, bucketCount - first);
       const before = this.#buckets(first, count);
+      const used = usedIn(before, count);
+      // Most of a table is free.
+      if (!used.includes(1)) continue;
       const after = this.#buckets(first, count);
-      const used = usedIn(after, count);
       for (let i = 0; i < used.length; i++) {
         const slot = first * BUCKET_SLOTS + i;
         if (used[i] === 0 || slot < VERSION_SLOT_FIRST) continue;
         const at = (column: number) =>
           (i >>> 6) * BUCKET_WORDS + (column >>> 2) + (i & (BUCKET_SLOTS - 1));
+        const owners = ownersOf(after, at);
+        if (owners.length === 0) continue;
         if (NAMING.some((column) => before.u32[at(column)] !== after.u32[at(column)])) continue;
         const word = (column: number) => after.u32[at(column)]!;
         yield {
@@ -127,7 +131,7 @@ export class VersionTableReader implements Disposable {
           devHi: word(BUCKET.DEV_HI),
           inoLo: word(BUCKET.INO_LO),
           inoHi: word(BUCKET.INO_HI),
-          owners: ownersOf(after, at),
+          owners,
         };
       }
     }
@@ -210,7 +214,7 @@ export class VersionTableReader implements Disposable {
   }
 }
 
-/** For each slot of some buckets, whether it has any owner. Most slots of a table are free. */
+/** For each slot of some buckets, whether it has any owner: 1 or 0. */
 function usedIn({ u32 }: Piece, bucketCount: number): Uint8Array {
   const used = new Uint8Array(bucketCount * BUCKET_SLOTS);
   for (let bucket = 0; bucket < bucketCount; bucket++) {
