@@ -8,7 +8,7 @@ import { BusyError, InspectError } from "../inspect/inspect_error.ts";
 import type { DaemonSummary } from "../inspect/snapshot.ts";
 import { readSummary } from "../inspect/summary.ts";
 import { rateText, type TextLayout } from "../inspect/text_layout.ts";
-import { printable } from "../inspect/display_width.ts";
+import { printable, shortened } from "../inspect/display_width.ts";
 import { PROGRAM_NAME } from "../version.ts";
 import { InspectSource, type SourceOptions } from "./inspect_source.ts";
 import {
@@ -66,14 +66,16 @@ class Watch<N extends ViewName> implements Disposable {
       const totals = this.#totals();
       const seconds = this.#before === null ? 0 : (at - this.#before.at) / 1000;
       const before = this.#before === null ? null : { view: this.#before.view, seconds };
-      const header = this.#header(totals, seconds);
+      const header = this.#header(totals, seconds, columns);
       this.#before = { view, totals, at };
       const { layout } = this.#options;
       const width = layout.width === null ? null : columns;
       return [header, "", ...text(view, { ...layout, width, now: Date.now() }, before)];
     } catch (error) {
       // The next drawing may have better luck.
-      if (error instanceof BusyError && !json) return [this.#header(null, 0), "", error.message];
+      if (error instanceof BusyError && !json) {
+        return [this.#header(null, 0, columns), "", error.message];
+      }
       throw error;
     }
   }
@@ -99,11 +101,8 @@ class Watch<N extends ViewName> implements Disposable {
     };
   }
 
-  #header(totals: Totals | null, seconds: number): string {
+  #header(totals: Totals | null, seconds: number, columns: number): string {
     const { daemon, listed } = this.#source;
-    const who = daemon === null
-      ? `${listed.length} daemons`
-      : `pid ${daemon.pid}  ${printable(daemon.reader.description.sharedDir)}`;
     const clock = new Date().toTimeString().slice(0, 8);
     const last = this.#before?.totals ?? null;
     const before = last === null ? null : { view: last, seconds };
@@ -112,7 +111,11 @@ class Watch<N extends ViewName> implements Disposable {
       : `  ${rateText(totals.requests, before, ({ requests }) => requests)} requests/s, ${
         rateText(totals.errors, before, ({ errors }) => errors)
       } errors/s`;
-    return `${PROGRAM_NAME} inspect ${this.#name}  ${who}  ${clock}${rates}`;
+    const head = `${PROGRAM_NAME} inspect ${this.#name}  ${clock}${rates}  `;
+    if (daemon === null) return `${head}${listed.length} daemons`;
+    const who = `${head}pid ${daemon.pid}  `;
+    const path = printable(daemon.reader.description.sharedDir);
+    return who + shortened(path, Math.max(0, columns - who.length), "middle");
   }
 
   [Symbol.dispose](): void {

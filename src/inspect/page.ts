@@ -46,17 +46,15 @@ ${sections.join("\n")}
 function daemonSection(daemon: DaemonReport, now: number): string {
   const { summary, ops, queues, window, inodes } = daemon;
   return `<h2>Daemon ${summary.pid}: ${escaped(summary.sharedDir)}</h2>
-<section class="daemon">
 ${summaryFacts(daemon, now)}
-<h3>Requests</h3>
-${opsTable(ops)}
-<h3>DAX window</h3>
-${windowFacts(daemon)}
-${windowPictures(window, now)}
-<h3>Queues</h3>
-${queuesSection(queues, now)}
-${inodes === null ? "" : `<h3>Inodes</h3>\n${inodesSection(inodes)}`}
-</section>`;
+${section("requests", "Requests", opsTable(ops))}
+${section("window", "DAX window", windowFacts(daemon) + windowPictures(window, now))}
+${section("queues", "Queues", queuesSection(queues, now))}
+${inodes === null ? "" : section("inodes", "Inodes", inodesSection(inodes))}`;
+}
+
+function section(name: string, title: string, content: string): string {
+  return `<section class="${name}">\n<h3>${title}</h3>\n${content}\n</section>`;
 }
 
 function summaryFacts({ summary }: DaemonReport, now: number): string {
