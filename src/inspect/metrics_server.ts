@@ -66,7 +66,7 @@ function answerer(daemon: DaemonState): (request: Request) => Response {
     }
     const now = performance.now();
     if (now - taken > FRESH_MS) {
-      const report = collectReport([daemon], { rows: null });
+      const report = collectReport([daemon], { rows: null, isQuick: true });
       if (report.daemons.length === 0) return failed(report.refused.join("\n"));
       text = openMetrics(report);
       taken = now;

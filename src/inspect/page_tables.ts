@@ -5,7 +5,8 @@
  */
 
 import { escaped, facts, table } from "./html.ts";
-import type { InodesView, QueuesView, VersionsView } from "./snapshot.ts";
+import type { TableReport } from "./report.ts";
+import type { InodesView, QueuesView } from "./snapshot.ts";
 import { ageText, bytesText, countText, timeText } from "./units.ts";
 
 /** Totals, and the inodes by lookups. */
@@ -78,12 +79,12 @@ export function queuesSection(view: QueuesView, now: number): string {
 }
 
 /** One version table: who uses it, and which inodes have a version. */
-export function versionsSection(view: VersionsView): string {
+export function versionsSection(view: TableReport): string {
   const dead = view.owners.filter(({ alive }) => !alive).length;
   const totals = facts([
     ["Slots", countText(view.slotCount)],
-    ["In use", countText(view.used)],
-    ["Free", countText(view.free)],
+    ["In use", view.used === null ? "?" : countText(view.used)],
+    ["Free", view.free === null ? "?" : countText(view.free)],
     ["Inodes without a slot", countText(view.refusals)],
     ["Daemons", `${view.owners.length - dead}${dead === 0 ? "" : ` and ${dead} dead`}`],
     ["Sweeps", countText(view.sweeps)],

@@ -70,3 +70,14 @@ Deno.test("the parser refuses what is not OpenMetrics", () => {
   ];
   for (const text of bad) throws(() => parseOpenMetrics(text), text);
 });
+
+Deno.test("docs/metrics.md names all metrics, and no others", () => {
+  const text = Deno.readTextFileSync(new URL("../../docs/metrics.md", import.meta.url));
+  const rows = text.split("\n").filter((line) => line.startsWith("| `"));
+  const named = rows.flatMap((row) =>
+    [...row.split("|")[1]!.matchAll(/`(\w+)`/g)].map(([, name]) => `virtiofsd_${name}`)
+  );
+  const suffix: Record<string, string> = { counter: "_total", info: "_info" };
+  const known = [...families.values()].map(({ name, type }) => name + (suffix[type] ?? ""));
+  deepEqual(named.toSorted(), known.toSorted());
+});
