@@ -14,7 +14,7 @@ import { endingSignals } from "./signals.ts";
 /** How often the table is looked at. */
 const INTERVAL_MS = 4;
 /** A large table takes a millisecond: then less often, so that looking takes no more than this part of a processor. */
-const SHARE = 0.1;
+const SHARE = 0.2;
 
 /** Prints a line for each slot that has moved, until a signal ends it. */
 export async function followVersions(options: SourceOptions, json: boolean): Promise<void> {

@@ -41,11 +41,9 @@ export function inodesText(view: InodesView, layout: TextLayout): string[] {
   return [
     ...lines,
     "",
-    `${countText(view.rows.length)} of ${countText(view.total)} inodes; ${
+    `${countText(view.rows.length)} of ${countText(view.total)} inodes; descriptors: ${
       countText(view.descriptors)
-    } are held by descriptor, of ${countText(view.descriptorLimit)} that the process may have; ${
-      countText(view.openHandles)
-    } open files and directories.`,
+    } of ${countText(view.descriptorLimit)}; open handles: ${countText(view.openHandles)}.`,
     ...handles,
   ];
 }

@@ -67,7 +67,7 @@ export function summaryText(
       "Inodes",
       `${countText(view.inodes)} known, ${countText(view.inodeDescriptors)} held by descriptor`,
     ],
-    ["Open", `${countText(view.openHandles)} files and directories`],
+    ["Open handles", countText(view.openHandles)],
     ["Descriptors", `${countText(view.descriptorLimit)} allowed`],
     ["Versions", view.versionTable ?? "not shared"],
   ], layout.width);

@@ -137,9 +137,11 @@ export class VersionTableReader implements Disposable {
     }
   }
 
-  /** All versions: low and high words by turns. */
-  versions(): Uint32Array {
-    return this.#table.read(0, tableSize(this.slotCount)).u32;
+  /** All versions: low and high words by turns. `into` is what an earlier call has returned, to be filled again. */
+  versions(into?: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+    const words = into ?? new Uint32Array(tableSize(this.slotCount) / 4);
+    this.#table.readInto(new Uint8Array(words.buffer), 0);
+    return words;
   }
 
   /** One slot's version, whole. */

@@ -12,6 +12,9 @@ import { VersionPaths } from "./version_paths.ts";
 import type { UsedSlot, VersionTableReader } from "./version_table.ts";
 
 const CHANGES_SHIFT = 12n;
+/** The same in a low word, and how many changes it can count. */
+const LOW_SHIFT = 12;
+const LOW_CHANGES = 0xfffff;
 /** Inodes and paths are looked for this often at the most. */
 const LOOK_AGAIN_MS = 100;
 
@@ -82,7 +85,9 @@ export interface Bump {
 export class VersionFollower {
   readonly #table: VersionTableReader;
   readonly #daemons: () => readonly DaemonState[];
-  #versions: Uint32Array;
+  /** As they were the last time, and the time before that. */
+  #versions: Uint32Array<ArrayBuffer>;
+  #older: Uint32Array<ArrayBuffer>;
   #slots = new Map<number, UsedSlot>();
   #paths: VersionPaths;
   #looked = 0;
@@ -92,19 +97,16 @@ export class VersionFollower {
     this.#table = table;
     this.#daemons = daemons;
     this.#versions = table.versions();
+    this.#older = table.versions();
     this.#paths = this.#look();
   }
 
   /** What has been counted since the last time, by slot. A change in progress shows when it is done. */
   poll(): Bump[] {
     const before = this.#versions;
-    const now = this.#versions = this.#table.versions();
-    const moved: { slot: number; changes: number }[] = [];
-    for (let slot = VERSION_SLOT_FIRST; slot < this.#table.slotCount; slot++) {
-      // Low words alone: the high one only keeps them apart.
-      const changes = ((now[slot * 2]! >>> 12) - (before[slot * 2]! >>> 12)) & 0xfffff;
-      if (changes !== 0) moved.push({ slot, changes });
-    }
+    const now = this.#versions = this.#table.versions(this.#older);
+    this.#older = before;
+    const moved = movedSlots(before, now);
     let bumps = moved.map((move) => this.#bump(move.slot, move.changes));
     // A slot that was not in use before, or another inode's.
     const isOld = performance.now() - this.#looked > LOOK_AGAIN_MS;
@@ -132,4 +134,16 @@ export class VersionFollower {
     this.#slots = new Map([...this.#table.usedSlots()].map((used) => [used.slot, used]));
     return new VersionPaths(this.#daemons(), this.#table.path);
   }
+}
+
+/** The slots whose number of changes is another. Low words alone: the high one only keeps them apart. */
+function movedSlots(before: Uint32Array, now: Uint32Array): { slot: number; changes: number }[] {
+  const moved: { slot: number; changes: number }[] = [];
+  for (let i = VERSION_SLOT_FIRST * 2; i < now.length; i += 2) {
+    // Most slots have not moved at all.
+    if (now[i] === before[i]) continue;
+    const changes = ((now[i]! >>> LOW_SHIFT) - (before[i]! >>> LOW_SHIFT)) & LOW_CHANGES;
+    if (changes !== 0) moved.push({ slot: i / 2, changes });
+  }
+  return moved;
 }

@@ -136,6 +136,7 @@ served.test("inspect queues: a request that waits for a lock is to be seen", asy
     words(fh, owner, 0n, (1n << 63n) - 1n, type, 77, 0, 0);
   assert.equal(fuse.call(OP.SETLK, nodeid, lock(1n, 1), { room: 0 }).error, 0);
   const begun = Date.now();
+  const { batches } = (await look("queues", "--pid", `${daemon.pid}`)).rows[1];
   const stuck = fuse.submit(OP.SETLKW, nodeid, lock(2n, 1), { room: 0 });
   await pause(300);
   const pid = `${daemon.pid}`;
@@ -153,6 +154,7 @@ served.test("inspect queues: a request that waits for a lock is to be seen", asy
   assert.deepEqual([waiting[0].name, waiting[0].nodeid], ["SETLKW", Number(nodeid)]);
   assert.ok(waiting[0].since >= begun - 50 && waiting[0].since <= begun + 5000, "its age");
   assert.equal(first.waiting, 1);
+  assert.equal(first.batches, batches, "trying again is no batch");
   assert.deepEqual(view.features, ["INDIRECT_DESC", "EVENT_IDX", "PROTOCOL_FEATURES", "VERSION_1"]);
   assert.ok(view.protocolFeatures.includes("REPLY_ACK"));
   assert.ok(view.fuseFlags.includes("POSIX_LOCKS"));
