@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../inspect/display_width.ts";
 import { InspectError } from "../inspect/inspect_error.ts";
 import type { Before, TextLayout } from "../inspect/text_layout.ts";
 import { EXIT, printError, printOut } from "./exit.ts";
@@ -38,7 +39,8 @@ export async function runInspect(args: readonly string[]): Promise<number> {
     return EXIT.OK;
   } catch (error) {
     if (!(error instanceof InspectError)) throw error;
-    printError(`error: ${error.message}`);
+    // Paths in it may be what some process calls itself.
+    printError(`error: ${error.message.split("\n").map(printable).join("\n")}`);
     return EXIT.FAILED;
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import { collectReport } from "../inspect/collect.ts";
+import { printable } from "../inspect/display_width.ts";
 import { InspectError } from "../inspect/inspect_error.ts";
 import { openMetrics } from "../inspect/open_metrics.ts";
 import { page } from "../inspect/page.ts";
@@ -36,7 +37,9 @@ function collect(options: SourceOptions, rows: number | null): Report {
   using source = new InspectSource(options);
   const tables = options.versionTable === undefined ? [] : [options.versionTable];
   const report = collectReport(source.listed, { rows, tables });
-  for (const line of [...source.found.refused, ...report.refused]) printError(`warning: ${line}`);
+  for (const line of [...source.found.refused, ...report.refused]) {
+    printError(`warning: ${printable(line)}`);
+  }
   if (rows !== null && report.daemons.length + report.versions.length === 0) throw source.nobody();
   return report;
 }

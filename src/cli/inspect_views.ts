@@ -8,6 +8,7 @@
 import { readInodes } from "../inspect/inodes.ts";
 import { inodesText } from "../inspect/inodes_text.ts";
 import { SCHEMA_VERSION } from "../inspect/snapshot.ts";
+import { InspectError } from "../inspect/inspect_error.ts";
 import { readOps } from "../inspect/ops.ts";
 import { opsText } from "../inspect/ops_text.ts";
 import { readQueues } from "../inspect/queues.ts";
@@ -66,11 +67,7 @@ export interface InspectView<V> {
 export const INSPECT_VIEWS: { readonly [N in ViewName]: InspectView<Views[N]> } = {
   list: {
     hasRates: true,
-    read: (source) => ({
-      daemons: source.listed.map(readSummary),
-      unreadable: source.found.unreadable,
-      refused: source.found.refused,
-    }),
+    read: readList,
     text: daemonsText,
   },
   summary: { hasRates: true, read: ({ one }) => readSummary(one), text: summaryText },
@@ -100,6 +97,21 @@ export function viewJson<N extends ViewName>(
     ? null
     : identityOf(source);
   return JSON.stringify({ schema: SCHEMA_VERSION, view: name, time: Date.now(), daemon, ...view });
+}
+
+/** One daemon whose tables are damaged is no reason to show none. */
+function readList({ listed, found }: InspectSource): DaemonsView {
+  const daemons: DaemonSummary[] = [];
+  const refused = [...found.refused];
+  for (const daemon of listed) {
+    try {
+      daemons.push(readSummary(daemon));
+    } catch (error) {
+      if (!(error instanceof InspectError)) throw error;
+      refused.push(error.message);
+    }
+  }
+  return { daemons, unreadable: found.unreadable, refused };
 }
 
 function identityOf({ one: { pid, running, reader } }: InspectSource): unknown {

@@ -41,8 +41,10 @@ export class ReadOnlyFile implements Disposable {
 
   /** `name` is what error messages call it. Throws {@linkcode InspectError}. */
   constructor(path: string, readonly name: string) {
+    // Opening a device or a FIFO may do something.
+    if (!isRegular(path)) throw new InspectError(`${name} is not a regular file`);
     const bytes = new TextEncoder().encode(`${path}\0`);
-    // O_NONBLOCK: a path that names a FIFO is refused, not waited for.
+    // O_NONBLOCK: if it has become a FIFO since, nobody waits for its other end.
     const fd = status(libc.open(bytes, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0));
     if (fd < 0) throw new InspectError(`${name} cannot be opened: ${errnoName(fd)}`);
     this.#fd = new OwnedFd(fd);
@@ -93,5 +95,14 @@ export class ReadOnlyFile implements Disposable {
 
   #info(): Deno.FileInfo {
     return Deno.statSync(`/proc/self/fd/${this.#fd.number}`);
+  }
+}
+
+/** What is not there is for open(2) to tell. */
+function isRegular(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return true;
   }
 }

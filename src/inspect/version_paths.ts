@@ -5,6 +5,7 @@
  */
 
 import type { DaemonState } from "./daemon_state.ts";
+import { InspectError } from "./inspect_error.ts";
 import { InodePaths } from "./inode_paths.ts";
 import { type InodeSlot, inodeSlots } from "./inode_slots.ts";
 import type { UsedSlot } from "./version_table.ts";
@@ -17,11 +18,11 @@ export class VersionPaths {
   constructor(daemons: readonly DaemonState[], table: string) {
     for (const daemon of daemons) {
       if (!daemon.running || !isTable(daemon.reader.description.versionTable, table)) continue;
-      const paths = new InodePaths(daemon);
-      for (const inode of inodeSlots(daemon.reader)) {
-        if (inode.versionSlot !== 0 && inode.fd >= 0) {
-          this.#known.set(inode.versionSlot, { inode, paths });
-        }
+      try {
+        this.#ask(daemon);
+      } catch (error) {
+        // A daemon whose tables are damaged knows no paths.
+        if (!(error instanceof InspectError)) throw error;
       }
     }
   }
@@ -34,6 +35,15 @@ export class VersionPaths {
     const isSame = inode.devLo === devLo && inode.devHi === devHi && inode.inoLo === inoLo &&
       inode.inoHi === inoHi;
     return isSame ? paths.hostPath(inode) : null;
+  }
+
+  #ask(daemon: DaemonState): void {
+    const paths = new InodePaths(daemon);
+    for (const inode of inodeSlots(daemon.reader)) {
+      if (inode.versionSlot !== 0 && inode.fd >= 0) {
+        this.#known.set(inode.versionSlot, { inode, paths });
+      }
+    }
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "./display_width.ts";
 import type { OwnerRow, VersionRow, VersionsView } from "./snapshot.ts";
 import { type Before, rateNote, rateText, type TextLayout } from "./text_layout.ts";
 import { textTable } from "./text_table.ts";
@@ -57,7 +58,7 @@ export function versionsText(
   );
   const more = view.used - view.rows.length;
   return [
-    `${view.path}: ${countText(view.slotCount)} slots (${
+    `${printable(view.path)}: ${countText(view.slotCount)} slots (${
       bytesText(view.slotCount * VERSION_SLOT_SIZE)
     }), ${countText(view.used)} used, ${countText(view.free)} free`,
     `${countText(view.refusals)} inodes got no slot, ${

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openStateFile } from "../../src/inspect/daemon_state.ts";
-import { InspectError } from "../../src/inspect/inspect_error.ts";
+import { BusyError, InspectError } from "../../src/inspect/inspect_error.ts";
 import { readInodes } from "../../src/inspect/inodes.ts";
 import { readOps } from "../../src/inspect/ops.ts";
 import { readQueues } from "../../src/inspect/queues.ts";
@@ -170,12 +170,70 @@ Deno.test("random contents behind a good header: every view comes to an end, wit
   }
 });
 
+Deno.test("what a writer has begun is waited for while it lives, and taken as it is once it is dead", () => {
+  using tree = new TempTree();
+  const record = layout.QUEUE_RECORDS_OFFSET;
+  const path = stateFile(tree, (path) => {
+    writeAt(path, layout.CONNECTION_OFFSET + layout.CONNECTION.SEQUENCE, u32(1));
+    writeAt(path, record + layout.QUEUE_RECORD.WAITING_SEQUENCE, u32(3, 1));
+    writeAt(path, record + layout.QUEUE_RECORD.CURRENT_SEQUENCE, u32(5));
+    writeAt(path, DAX + layout.DAX_HEADER.SEQUENCE, u32(7));
+  });
+  using state = openStateFile(path);
+  assert.equal(readQueues(state).rows[0]!.outstanding.length, 1);
+  readWindow(state);
+  state.reader.isAbandoned = false;
+  for (const read of [readSummary, readQueues, readWindow]) {
+    assert.throws(() => read(state), (error) => {
+      assert.ok(error instanceof BusyError, `${error}`);
+      assert.match(error.message, /changes faster than it can be read/);
+      return true;
+    });
+  }
+});
+
+Deno.test("a FIFO is not waited for", async () => {
+  using tree = new TempTree();
+  const { success } = await new Deno.Command("mkfifo", { args: [tree.path("fifo")] }).output();
+  assert.ok(success);
+  assert.throws(() => openStateFile(tree.path("fifo")), /is not a regular file/);
+});
+
 Deno.test("a state file that is cut short while it is looked at is an error, not a crash", () => {
   using tree = new TempTree();
   const path = stateFile(tree, () => {});
   using state = openStateFile(path);
   Deno.truncateSync(path, 4096);
   assert.throws(() => readOps(state), /has been cut short/);
+});
+
+Deno.test("inodes that are held by file handle have no descriptor and no path; why handles are off is told", () => {
+  using tree = new TempTree();
+  const slot = layout.INODE_TABLE_OFFSET + 2 * layout.INODE_SLOT.SIZE;
+  const path = stateFile(tree, (path) => {
+    writeAt(path, layout.STATE_HEADER.INODE_FRESH, u32(4));
+    writeAt(path, layout.STATE_HEADER.HANDLES_ERRNO, u32(1));
+    // Device 8:1, inode 2^32 + 5, mount 9, generation 3, 1 reference, no descriptor, 2^33 + 7 lookups.
+    writeAt(path, slot, u32(1, 8, 5, 1, 9, 3, 1, 0xffffffff, 7, 2, 0, 0o100644));
+  });
+  using state = openStateFile(path);
+  const { rows, handlesOff } = readInodes(state);
+  assert.match(handlesOff!, /^EPERM: inodes cannot be held by file handle/);
+  assert.deepEqual(rows, [{
+    nodeid: 2,
+    generation: 3,
+    path: null,
+    device: "8:1",
+    ino: `${2 ** 32 + 5}`,
+    mode: 0o100644,
+    lookups: 2 ** 33 + 7,
+    openHandles: 0,
+    heldBy: "handle",
+    descriptor: null,
+    versionSlot: 0,
+    dax: false,
+    mappings: 0,
+  }]);
 });
 
 Deno.test("looking makes no page of a sparse state memory", () => {
