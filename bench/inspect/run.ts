@@ -1,11 +1,12 @@
 /**
- * What looking on costs a daemon under full load: the same work without and with `inspect --watch 0.2` beside it, turn about.
+ * What looking on costs a daemon under full load: the same work while nobody looks, while `inspect --watch 0.2` looks at another daemon, and
+ * while it looks at this one, turn about. The second shows what it does to programs that they are beside busy processors.
  *
  *     deno task bench:inspect [ROUNDS]
  *
- * One looker-on runs all the time and is stopped (SIGSTOP) in every other slice, so that its start is in none of them. Guest and daemon share
- * the first processor; the looker-on has the others, as it would on a host with processors to spare: what is measured is the daemon, not how
- * three programs share two processors.
+ * The lookers-on run all the time and are stopped (SIGSTOP) in the other slices, so that their start is in none of them. Guest and daemon share
+ * the first processor; the lookers-on have the others, as it would on a host with processors to spare: what is measured is the daemon, not how
+ * several programs share two processors.
  *
  * @module
  */
@@ -17,10 +18,10 @@ import { Guest } from "../../src/guest/guest.ts";
 import { affinityOf, firstProcessor, setAffinity } from "../../src/sys/affinity.ts";
 import { processorTime } from "../guest/probe.ts";
 
-const ROUNDS = Number(Deno.args[0] ?? 21);
+const ROUNDS = Number(Deno.args[0] ?? 17);
 const SLICE_MS = 400;
 const INTERVAL_SECONDS = 0.2;
-/** Time for the looker-on to be where a signal has sent it. */
+/** Time for the lookers-on to be where a signal has sent them. */
 const SETTLE_MS = 30;
 const PARENT = Deno.env.get("VIRTIOFSD_TS_BENCH_DIR") ?? "/dev/shm";
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
@@ -97,10 +98,11 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-function ratios(pairs: readonly [Sample, Sample][], of: keyof Sample): string {
-  const sorted = Float64Array.from(pairs, ([without, with_]) => with_[of] / without[of]).sort();
-  const [low, middle, high] = [0.25, 0.5, 0.75].map((part) => quantile(sorted, part).toFixed(3));
-  return `${middle} (${low}–${high})`;
+/** Of a condition to the first one, round by round: median, and middle half. */
+function ratios(rounds: readonly Sample[][], condition: number, of: keyof Sample): string {
+  const sorted = Float64Array.from(rounds, (row) => row[condition]![of] / row[0]![of]).sort();
+  const [low, middle, high] = [0.25, 0.5, 0.75].map((part) => quantile(sorted, part).toFixed(2));
+  return `${middle}, ${low}–${high}`;
 }
 
 const directory = Deno.makeTempDirSync({ dir: PARENT, prefix: "virtiofsd-ts-bench-inspect-" });
@@ -108,19 +110,32 @@ Deno.mkdirSync(`${directory}/directory`);
 Deno.writeTextFileSync(`${directory}/directory/file`, "x");
 Deno.writeFileSync(`${directory}/data`, crypto.getRandomValues(new Uint8Array(65536)));
 Deno.truncateSync(`${directory}/data`, FILE_SIZE);
-const daemon = await Subject.open({
-  ...{ kind: "directory", directory, args: ["--cache", "never", "--dax", "never"] },
-});
+const options = {
+  kind: "directory",
+  directory,
+  args: ["--cache", "never", "--dax", "never"],
+} as const;
+const daemons = [await Subject.open(options), await Subject.open(options)];
+const [daemon, other] = daemons as [Subject, Subject];
 const pid = daemon.pid!;
-const lookers = VIEWS.map((view) => startLooking(view, pid));
+/** Who looks, by condition. */
+const lookers = [
+  [],
+  VIEWS.map((view) => startLooking(view, other.pid!)),
+  VIEWS.map((view) => startLooking(view, pid)),
+];
+const CONDITIONS = ["nobody", "at another", "at this one"];
 try {
   await using guest = await Guest.connect({ socketPath: daemon.socketPath, cache: "none" });
-  await pause(3000);
-  for (const looker of lookers) putAside(looker.pid);
-  const signal = (name: Deno.Signal) => lookers.forEach((looker) => looker.kill(name));
-  signal("SIGSTOP");
-  const measure = async (row: Row, isWatched: boolean): Promise<Sample> => {
-    signal(isWatched ? "SIGCONT" : "SIGSTOP");
+  // Something to be seen of the other, too.
+  await using idle = await Guest.connect({ socketPath: other.socketPath, cache: "none" });
+  idle.statSync("/directory/file");
+  await pause(5000);
+  for (const looker of lookers.flat()) putAside(looker.pid);
+  const measure = async (row: Row, condition: number): Promise<Sample> => {
+    lookers.forEach((some, i) => {
+      for (const looker of some) looker.kill(i === condition ? "SIGCONT" : "SIGSTOP");
+    });
     await pause(SETTLE_MS);
     return onOneProcessor(pid, () => slice(guest, pid, row)).result;
   };
@@ -129,36 +144,39 @@ try {
       `load ${
         Deno.loadavg()[0]!.toFixed(1)
       }, ${ROUNDS} rounds of ${SLICE_MS} ms, turn about, in ${PARENT}; ` +
-      `${VIEWS.length} lookers-on (${VIEWS.join(", ")}), each every ${INTERVAL_SECONDS} s\n`,
+      `${VIEWS.length} lookers-on (${VIEWS.join(", ")}), each every ${INTERVAL_SECONDS} s; ` +
+      `medians in µs, (ratio to nobody: median, middle half)\n`,
   );
-  console.log(
-    "| the guest's work | µs without | with | with/without | daemon CPU µs without | with | with/without |\n" +
-      "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+  const headings = ["time", "daemon's CPU"].flatMap((what) =>
+    CONDITIONS.map((condition) => `${what}, ${condition}`)
   );
+  console.log(`| the guest's work | ${headings.join(" | ")} |\n| --- |${" --- |".repeat(6)}`);
   for (const row of ROWS) {
-    const pairs: [Sample, Sample][] = [];
+    const rounds: Sample[][] = [];
     for (let round = -1; round < ROUNDS; round++) {
-      const isFirstWatched = round % 2 === 0;
-      const first = await measure(row, isFirstWatched);
-      const second = await measure(row, !isFirstWatched);
+      const samples: Sample[] = [];
+      for (let k = 0; k < CONDITIONS.length; k++) {
+        // Nobody is always the first.
+        const condition = (k + round + 1) % CONDITIONS.length;
+        samples[condition] = await measure(row, condition);
+      }
       // The first round warms up.
-      if (round >= 0) pairs.push(isFirstWatched ? [second, first] : [first, second]);
+      if (round >= 0) rounds.push(samples);
     }
-    const micros = (i: 0 | 1, of: keyof Sample) =>
-      median(pairs.map((pair) => pair[i][of])).toFixed(1);
-    const cells = (["clock", "processor"] as const).flatMap((of) => [
-      micros(0, of),
-      micros(1, of),
-      ratios(pairs, of),
-    ]);
+    const cells = (["clock", "processor"] as const).flatMap((of) =>
+      CONDITIONS.map((_, condition) => {
+        const micros = median(rounds.map((samples) => samples[condition]![of])).toFixed(1);
+        return condition === 0 ? micros : `${micros} (${ratios(rounds, condition, of)})`;
+      })
+    );
     console.log(`| ${row.name} | ${cells.join(" | ")} |`);
   }
-  signal("SIGCONT");
 } finally {
-  for (const looker of lookers) {
+  for (const looker of lookers.flat()) {
+    looker.kill("SIGCONT");
     looker.kill("SIGTERM");
     await looker.status;
   }
-  await daemon.close();
+  for (const each of daemons) await each.close();
   Deno.removeSync(directory, { recursive: true });
 }
