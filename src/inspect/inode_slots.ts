@@ -92,22 +92,26 @@ function isSame(before: Piece, after: Piece, index: number): boolean {
   if (before.u32[base + (INODE_SLOT.REFERENCES >>> 2)] === 0) {
     return after.u32[base + (INODE_SLOT.REFERENCES >>> 2)] === 0;
   }
-  return NAMING.every((word) => before.u32[base + word] === after.u32[base + word]);
+  for (const word of NAMING) {
+    if (before.u32[base + word] !== after.u32[base + word]) return false;
+  }
+  return true;
 }
 
 function slotAt({ u32, i32 }: Piece, index: number, nodeid: number): InodeSlot | null {
-  const at = (offset: number) => u32[index * WORDS + (offset >>> 2)]!;
-  if (at(INODE_SLOT.REFERENCES) === 0) return null;
+  const base = index * WORDS;
+  if (u32[base + (INODE_SLOT.REFERENCES >>> 2)] === 0) return null;
   return {
     nodeid,
-    generation: at(INODE_SLOT.GENERATION),
-    devLo: at(INODE_SLOT.DEV_LO),
-    devHi: at(INODE_SLOT.DEV_HI),
-    inoLo: at(INODE_SLOT.INO_LO),
-    inoHi: at(INODE_SLOT.INO_HI),
-    mode: at(INODE_SLOT.MODE),
-    lookups: at(INODE_SLOT.LOOKUPS_LO) + at(INODE_SLOT.LOOKUPS_HI) * WORD,
-    fd: i32[index * WORDS + (INODE_SLOT.FD >>> 2)]!,
-    versionSlot: at(INODE_SLOT.VERSION_SLOT),
+    generation: u32[base + (INODE_SLOT.GENERATION >>> 2)]!,
+    devLo: u32[base + (INODE_SLOT.DEV_LO >>> 2)]!,
+    devHi: u32[base + (INODE_SLOT.DEV_HI >>> 2)]!,
+    inoLo: u32[base + (INODE_SLOT.INO_LO >>> 2)]!,
+    inoHi: u32[base + (INODE_SLOT.INO_HI >>> 2)]!,
+    mode: u32[base + (INODE_SLOT.MODE >>> 2)]!,
+    lookups: u32[base + (INODE_SLOT.LOOKUPS_LO >>> 2)]! +
+      u32[base + (INODE_SLOT.LOOKUPS_HI >>> 2)]! * WORD,
+    fd: i32[base + (INODE_SLOT.FD >>> 2)]!,
+    versionSlot: u32[base + (INODE_SLOT.VERSION_SLOT >>> 2)]!,
   };
 }
