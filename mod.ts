@@ -48,7 +48,7 @@
  */
 
 export { errno, fuse, linux, serve } from "./src/library.ts";
-export type { PassthroughOptions, ServeOptions } from "./src/library.ts";
+export type { PassthroughOptions, ServeOptions, VersionOptions } from "./src/library.ts";
 export type { CacheMode, DaxMode, InodeFileHandles } from "./src/config.ts";
 export type { Log } from "./src/log.ts";
 export { SetupError } from "./src/setup_error.ts";

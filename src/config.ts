@@ -90,6 +90,10 @@ export interface ServeConfig {
   readonly window: WindowConfig | null;
   /** `--version-table`; null = no shared versions. */
   readonly versions: VersionTableConfig | null;
+  /** `--state-file`: keeps the state memory, for `inspect` after the daemon's end; null = it goes with the daemon. */
+  readonly stateFile: string | null;
+  /** `--metrics-socket`: OpenMetrics over HTTP are served there; null = nowhere. */
+  readonly metricsSocket: string | null;
   readonly passthrough: PassthroughConfig;
 }
 

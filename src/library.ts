@@ -162,6 +162,10 @@ export interface ServeOptions {
   readonly versions?: VersionOptions;
   /** How it is shown. */
   readonly passthrough?: PassthroughOptions;
+  /** A file that keeps the state memory, to be looked into after the daemon's end: see `virtiofsd-ts inspect`. Default: none. */
+  readonly stateFile?: string;
+  /** A path for a UNIX socket on which OpenMetrics are served over HTTP: `GET /metrics`. Default: none. */
+  readonly metricsSocket?: string;
   /** Open files to ask the kernel for, with `sharedDir`; 0 = leave the limit alone. Default: a million, if allowed. */
   readonly rlimitNofile?: number;
   /**
@@ -239,6 +243,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     tag: options.tag ?? null,
     requestQueueCount: options.requestQueues ?? 1,
     pollMicroseconds: options.pollMicroseconds ?? 0,
+    metricsSocket: options.metricsSocket ?? null,
   };
   const hooks = {
     log: options.log ?? SILENT,
@@ -247,7 +252,10 @@ export async function serve(options: ServeOptions): Promise<void> {
   };
   if (sharedDir === undefined) {
     const fileSystem = moduleSource(options);
-    await serveDevice({ ...device, window: null, versions: null, fileSystem }, hooks);
+    await serveDevice(
+      { ...device, window: null, versions: null, stateFile: null, fileSystem },
+      hooks,
+    );
     return;
   }
   const given = options.passthrough ?? {};
@@ -258,13 +266,17 @@ export async function serve(options: ServeOptions): Promise<void> {
   const window = passthrough.dax === "never"
     ? null
     : { size, protocolBit: VHOST_USER_PROTOCOL_F.SHMEM };
+  const stateFile = options.stateFile ?? null;
   const { path, slotCount, watchHost } = options.versions ?? {};
   const versions = passthrough.cache !== "shared" ? null : {
     path: path ?? VERSION_TABLE_DEFAULT,
     slotCount: slotCount ?? VERSION_SLOTS_DEFAULT,
     watchHost: watchHost ?? false,
   };
-  await serveDirectory({ ...device, rlimitNofile, window, versions, passthrough }, hooks);
+  await serveDirectory(
+    { ...device, rlimitNofile, window, versions, stateFile, passthrough },
+    hooks,
+  );
 }
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };

@@ -7,11 +7,14 @@
 import type { Endpoint, ServeConfig, VersionTableConfig, WindowConfig } from "./config.ts";
 import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
+import { type MetricsServer, openMetricsServer } from "./inspect/metrics_server.ts";
 import type { Log } from "./log.ts";
 import { SetupError } from "./setup_error.ts";
+import type { Description } from "./state/description.ts";
 import { descriptorLimit, setDescriptorLimit } from "./sys/rlimit.ts";
 import { acceptFrontend } from "./vhost_user/accept.ts";
 import { Backend } from "./vhost_user/backend.ts";
+import { VERSION } from "./version.ts";
 import { openListener } from "./vhost_user/listener.ts";
 
 /** Descriptors asked for by default: Rust virtiofsd's number. */
@@ -35,6 +38,8 @@ export interface DeviceConfig {
   readonly fileSystem: FileSystemSource;
   readonly window: WindowConfig | null;
   readonly versions: VersionTableConfig | null;
+  readonly stateFile: string | null;
+  readonly metricsSocket: string | null;
 }
 
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
@@ -81,7 +86,9 @@ export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Prom
   broken.promise.catch(() => {});
   try {
     const device = await startDevice(config, hooks, (reason) => broken.reject(new Error(reason)));
+    let metrics: MetricsServer | null = null;
     try {
+      metrics = await startMetrics(config.metricsSocket, device);
       const backend = new Backend(device, log);
       do {
         log.info("Waiting for vhost-user socket connection...");
@@ -93,6 +100,7 @@ export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Prom
         await Promise.race([backend.serve(socket, hooks.signal), broken.promise]);
       } while (config.keepListening && !hooks.signal.aborted);
     } finally {
+      await metrics?.close();
       await Promise.race([device.close(), broken.promise.catch(() => {})]);
     }
   } finally {
@@ -115,12 +123,51 @@ async function startDevice(
       fileSystem: config.fileSystem,
       window: config.window,
       versions: config.versions,
+      stateFile: config.stateFile,
+      description: describe(config),
       log: (level, message) => log[level](message),
       failed,
     });
   } catch (error) {
     throw new SetupError((error as Error).message);
   }
+}
+
+async function startMetrics(
+  path: string | null,
+  device: VirtioFsDevice,
+): Promise<MetricsServer | null> {
+  if (path === null) return null;
+  try {
+    return await openMetricsServer(path, Deno.pid, device.stateFd);
+  } catch (error) {
+    throw new SetupError(`Cannot serve metrics on ${path}: ${(error as Error).message}`);
+  }
+}
+
+/** What `inspect` says of the daemon. */
+function describe(config: DeviceConfig): Description {
+  const { endpoint, fileSystem } = config;
+  const passthrough = fileSystem.kind === "passthrough" ? fileSystem.config : null;
+  return {
+    version: VERSION,
+    socket: endpoint.kind === "path" ? absolutePath(endpoint.path) : `fd ${endpoint.fd}`,
+    sharedDir: fileSystem.kind === "passthrough" ? fileSystem.config.sharedDir : fileSystem.url,
+    tag: config.tag,
+    requestQueues: config.requestQueueCount,
+    cache: passthrough?.cache ?? "",
+    readonly: passthrough?.readonly ?? false,
+    writeback: passthrough?.writeback ?? false,
+    xattr: passthrough?.xattr ?? false,
+    dax: passthrough?.dax ?? "never",
+    inodeFileHandles: passthrough?.inodeFileHandles ?? "never",
+    versionTable: config.versions === null ? null : absolutePath(config.versions.path),
+  };
+}
+
+/** A path as others can use it. */
+function absolutePath(path: string): string {
+  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
 }
 
 /** The most that the kernel lets any process ask for. */

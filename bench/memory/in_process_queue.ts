@@ -8,11 +8,12 @@
 
 import { PASSTHROUGH_DEFAULTS, type PassthroughConfig } from "../../src/config.ts";
 import { Queue } from "../../src/device/queue.ts";
+import { Recorder } from "../../src/device/recorder.ts";
 import { FuseServer } from "../../src/fuse/server.ts";
 import { Session } from "../../src/fuse/session.ts";
 import { GuestMemory } from "../../src/memory/guest_memory.ts";
 import { PassthroughFs } from "../../src/passthrough/passthrough_fs.ts";
-import { Counters } from "../../src/state/counters.ts";
+import { QueueRecord } from "../../src/state/queue_record.ts";
 import { STATE_HEADER } from "../../src/state/layout.ts";
 import { StateMemory } from "../../src/state/state_memory.ts";
 import { NativeMemory } from "../../src/sys/native_memory.ts";
@@ -57,11 +58,14 @@ export class InProcessQueue {
     this.state = StateMemory.create().memory;
     const fs = new PassthroughFs({ ...PASSTHROUGH_DEFAULTS, ...config, sharedDir }, this.state);
     const session = new Session(this.state.u32, STATE_HEADER.SESSION >>> 2);
-    const counters = new Counters(this.state, 1);
+    const record = new QueueRecord(this.state, 1);
+    const recorder = new Recorder(record);
     this.#server = new FuseServer(fs, session, {
       warn: (message) => console.error(message),
       trace: null,
-      count: (opcode, status) => counters.count(opcode, status < 0),
+      begin: (opcode, nodeid) => recorder.begin(opcode, nodeid),
+      count: (opcode, status, bytesIn, bytesOut) =>
+        recorder.count(opcode, status, bytesIn, bytesOut),
     });
     const guestMemory = new GuestMemory([{
       guestAddress: 0,
@@ -82,7 +86,7 @@ export class InProcessQueue {
         callFd: -1,
       },
       guestMemory,
-      (message) => console.error(message),
+      { warn: (message) => console.error(message), recorder, record },
     );
     if (typeof queue === "string") throw new Error(queue);
     this.#queue = queue;

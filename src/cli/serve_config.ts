@@ -38,6 +38,8 @@ export function serveConfig(options: ServeOptions): ServeConfig {
     rlimitNofile: options.rlimitNofile ?? null,
     window: windowOf(options),
     versions: versionsOf(options),
+    stateFile: stateFileOf(options),
+    metricsSocket: metricsSocketOf(options),
     passthrough: {
       sharedDir: options.sharedDir,
       cache: options.cache ?? PASSTHROUGH_DEFAULTS.cache,
@@ -141,6 +143,16 @@ function versionsOf(options: ServeOptions): VersionTableConfig | null {
     slotCount: options.versionSlots ?? VERSION_SLOTS_DEFAULT,
     watchHost: options.watchHost,
   };
+}
+
+function stateFileOf({ stateFile }: ServeOptions): string | null {
+  if (stateFile === "") throw misused("--state-file is empty: which file?");
+  return stateFile ?? null;
+}
+
+function metricsSocketOf({ metricsSocket }: ServeOptions): string | null {
+  if (metricsSocket === "") throw misused("--metrics-socket is empty: which path?");
+  return metricsSocket ?? null;
 }
 
 function endpointOf(options: ServeOptions): Endpoint {

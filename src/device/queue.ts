@@ -9,10 +9,12 @@ import { NOT_YET } from "../fuse/server.ts";
 import type { GuestMemory } from "../memory/guest_memory.ts";
 import { libc } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
+import type { QueueRecord, WaitingRequest } from "../state/queue_record.ts";
 import type { QueueSetup } from "../vhost_user/device.ts";
 import type { Chain } from "../virtqueue/chain.ts";
 import { IN_HEADER, OUT_HEADER } from "../wire/fuse.ts";
 import { SplitQueue } from "../virtqueue/split_queue.ts";
+import type { Recorder } from "./recorder.ts";
 
 /** Requests served before the thread's other queue has its turn. */
 const TURN = 16;
@@ -30,6 +32,20 @@ const ONE = NativeMemory.allocate(4096);
 ONE.setU64(0, 1);
 const ONE_POINTER = ONE.pointerAt(0);
 
+/** What a queue is given beside its ring. */
+export interface QueueParts {
+  readonly warn: (message: string) => void;
+  /** The thread's. */
+  readonly recorder: Recorder;
+  readonly record: QueueRecord;
+}
+
+/** A request that could not be answered yet. */
+interface PutAside extends WaitingRequest {
+  /** Of its descriptor chain. */
+  readonly head: number;
+}
+
 /** A running queue. Used by its Worker only. */
 export class Queue {
   readonly index: number;
@@ -38,28 +54,33 @@ export class Queue {
   #ring: SplitQueue;
   #setup: QueueSetup;
   readonly #warn: (message: string) => void;
-  /** Heads of requests that could not be answered yet. */
-  readonly #waiting: number[] = [];
+  /** Requests that could not be answered yet. */
+  readonly #waiting: PutAside[] = [];
+  readonly #recorder: Recorder;
+  readonly #record: QueueRecord;
   #saidBroken = false;
   #saidUnreachable = false;
 
-  private constructor(setup: QueueSetup, ring: SplitQueue, warn: (message: string) => void) {
+  private constructor(
+    setup: QueueSetup,
+    ring: SplitQueue,
+    { warn, recorder, record }: QueueParts,
+  ) {
     this.index = setup.index;
     this.kickFd = setup.kickFd;
     this.#callFd = setup.callFd;
     this.#ring = ring;
     this.#setup = setup;
     this.#warn = warn;
+    this.#recorder = recorder;
+    this.#record = record;
+    record.start(setup.size, setup.eventIdx);
   }
 
   /** The queue, or the reason why it cannot run. */
-  static create(
-    setup: QueueSetup,
-    memory: GuestMemory,
-    warn: (message: string) => void,
-  ): Queue | string {
+  static create(setup: QueueSetup, memory: GuestMemory, parts: QueueParts): Queue | string {
     const ring = SplitQueue.create(memory, setup);
-    return typeof ring === "string" ? ring : new Queue(setup, ring, warn);
+    return typeof ring === "string" ? ring : new Queue(setup, ring, parts);
   }
 
   /** Finds the rings again in new memory. If they are not there the queue is broken, and stays so until it is set up anew. */
@@ -108,12 +129,13 @@ export class Queue {
     const ring = this.#ring;
     if (!ring.hasAvailable) return false;
     ring.declineKicks();
+    this.#beginTurn();
     let bulk = 0;
     for (let served = 0; served < TURN && ring.pop(chain); served++) {
       if (chain.hasUnreachable && !this.#reachesHeaders(chain)) break;
       const size = server.handle(chain);
       if (size === NOT_YET) {
-        this.#waiting.push(chain.head);
+        this.#putAside(chain.head, server.unique);
         continue;
       }
       ring.push(chain.head, size);
@@ -126,28 +148,52 @@ export class Queue {
       this.#publish();
     }
     this.#publish();
+    this.#record.endTurn(ring.base, ring.nextUsed);
     if (ring.broken !== null) this.#sayBroken();
     return true;
+  }
+
+  /** The driver has kicked. */
+  kicked(): void {
+    this.#record.kicked();
+  }
+
+  #beginTurn(): void {
+    this.#recorder.record = this.#record;
+    this.#record.beginTurn();
+  }
+
+  #putAside(head: number, unique: number): void {
+    const { opcode, nodeid } = this.#recorder;
+    const since = performance.timeOrigin + performance.now();
+    this.#waiting.push({ head, opcode, nodeid, unique, since });
+    this.#record.setWaiting(this.#waiting);
   }
 
   /** Tries the waiting requests again, each from its beginning. */
   retry(server: FuseServer, chain: Chain): void {
     const ring = this.#ring;
-    for (let i = this.#waiting.length - 1; i >= 0; i--) {
-      if (ring.broken !== null || !ring.load(chain, this.#waiting[i]!)) break;
+    const before = this.#waiting.length;
+    if (before === 0) return;
+    this.#beginTurn();
+    for (let i = before - 1; i >= 0; i--) {
+      if (ring.broken !== null || !ring.load(chain, this.#waiting[i]!.head)) break;
       const size = server.handle(chain);
       if (size === NOT_YET) continue;
       ring.push(chain.head, size);
       this.#waiting.splice(i, 1);
     }
+    if (this.#waiting.length !== before) this.#record.setWaiting(this.#waiting);
     this.#publish();
+    this.#record.endTurn(ring.base, ring.nextUsed);
     if (ring.broken !== null) this.#sayBroken();
   }
 
   /** Answers waiting requests: the queue stops, and whatever it took must be given back. */
   interrupt(server: FuseServer, chain: Chain): void {
     const ring = this.#ring;
-    for (const head of this.#waiting.splice(0)) {
+    this.#record.stop(ring.broken !== null);
+    for (const { head } of this.#waiting.splice(0)) {
       if (ring.broken !== null || !ring.load(chain, head)) break;
       ring.push(head, server.interrupt(chain));
     }
@@ -178,13 +224,18 @@ export class Queue {
   }
 
   #publish(): void {
-    if (this.#ring.publish() && this.#callFd >= 0) libc.write(this.#callFd, ONE_POINTER, 8);
+    const ring = this.#ring;
+    if (!ring.hasUnpublished) return;
+    const notifies = ring.publish() && this.#callFd >= 0;
+    if (notifies) libc.write(this.#callFd, ONE_POINTER, 8);
+    this.#record.published(notifies);
   }
 
   #sayBroken(): void {
     if (this.#saidBroken) return;
     this.#saidBroken = true;
     this.#waiting.length = 0;
+    this.#record.stop(true);
     this.#warn(`Queue ${this.index} is broken: ${this.#ring.broken}`);
   }
 }

@@ -12,7 +12,9 @@ import { errnoName } from "../sys/errno.ts";
 import { WaitSet } from "../sys/wait_set.ts";
 import { Chain } from "../virtqueue/chain.ts";
 import type { Answer, Command, ControlReceiver } from "./control.ts";
+import type { QueueRecord } from "../state/queue_record.ts";
 import { Queue } from "./queue.ts";
+import type { Recorder } from "./recorder.ts";
 
 /** How often requests that wait for a lock of somebody outside this daemon are tried again. */
 const RETRY_MS = 10;
@@ -27,6 +29,8 @@ export class QueueLoop {
   readonly #pollMs: number;
   readonly #warn: (message: string) => void;
   readonly #dataRegions: DataRegionFinder;
+  readonly #recorder: Recorder;
+  readonly #recordOf: (queueIndex: number) => QueueRecord;
   readonly #waitSet = new WaitSet();
   readonly #chain = new Chain();
   #memory = new GuestMemory([]);
@@ -41,6 +45,8 @@ export class QueueLoop {
       readonly pollMicroseconds: number;
       readonly warn: (message: string) => void;
       readonly dataRegions: DataRegionFinder;
+      readonly recorder: Recorder;
+      readonly recordOf: (queueIndex: number) => QueueRecord;
     },
   ) {
     this.#server = server;
@@ -49,6 +55,8 @@ export class QueueLoop {
     this.#pollMs = options.pollMicroseconds / 1000;
     this.#warn = options.warn;
     this.#dataRegions = options.dataRegions;
+    this.#recorder = options.recorder;
+    this.#recordOf = options.recordOf;
     this.#waitSet.add(controlFd);
   }
 
@@ -67,7 +75,16 @@ export class QueueLoop {
       if (this.#askForKicks()) continue;
       // A lock released by another queue between the retry and here would be missed without this.
       if (waits && this.#releases() !== releasesSeen) continue;
-      this.#waitSet.wait(this.#timeout());
+      this.#noteKicks(this.#waitSet.wait(this.#timeout()));
+    }
+  }
+
+  #noteKicks(readyCount: number): void {
+    for (let i = 0; i < readyCount; i++) {
+      const fd = this.#waitSet.readyFd(i);
+      for (let k = 0; k < this.#queues.length; k++) {
+        if (this.#queues[k]!.kickFd === fd) this.#queues[k]!.kicked();
+      }
     }
   }
 
@@ -128,7 +145,11 @@ export class QueueLoop {
         return null;
       case "start": {
         this.#stop(command.setup.index);
-        const queue = Queue.create(command.setup, this.#memory, this.#warn);
+        const queue = Queue.create(command.setup, this.#memory, {
+          warn: this.#warn,
+          recorder: this.#recorder,
+          record: this.#recordOf(command.setup.index),
+        });
         if (typeof queue === "string") return queue;
         if (queue.kickFd >= 0) {
           const added = this.#waitSet.add(queue.kickFd);

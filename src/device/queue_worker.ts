@@ -14,14 +14,15 @@ import type { FileSystem } from "../fuse/file_system.ts";
 import { FuseServer } from "../fuse/server.ts";
 import { Session } from "../fuse/session.ts";
 import { PassthroughFs } from "../passthrough/passthrough_fs.ts";
-import { Counters } from "../state/counters.ts";
 import { DataRegions } from "../state/data_regions.ts";
 import { STATE_HEADER } from "../state/layout.ts";
+import { QueueRecord } from "../state/queue_record.ts";
 import { stateMemoryAt } from "../state/state_memory.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
 import { FIRST_REQUEST_QUEUE } from "../wire/virtio_fs.ts";
 import { ControlReceiver } from "./control.ts";
 import { QueueLoop } from "./queue_loop.ts";
+import { Recorder } from "./recorder.ts";
 import type { WorkerMessage, WorkerStart } from "./worker_messages.ts";
 import { QUEUE_WORKER_NAME } from "./worker_url.ts";
 
@@ -62,19 +63,27 @@ async function start(scope: WorkerScope, options: WorkerStart): Promise<void> {
   const warn = (message: string): void => log("warn", message);
   try {
     const state = stateMemoryAt(options.stateAddress);
-    const counters = new Counters(state, options.queueIndices.at(-1)!);
+    const records = new Map(
+      options.queueIndices.map((index) => [index, new QueueRecord(state, index)]),
+    );
+    const recordOf = (index: number) => records.get(index)!;
+    const recorder = new Recorder(recordOf(options.queueIndices[0]!));
     const fs = await makeFileSystem(options, state, warn);
     const session = new Session(state.u32, STATE_HEADER.SESSION >>> 2);
     const server = new FuseServer(fs, session, {
       warn,
       trace: options.trace ? (line) => log("debug", line) : null,
-      count: (opcode, status) => counters.count(opcode, status < 0),
+      begin: (opcode, nodeid) => recorder.begin(opcode, nodeid),
+      count: (opcode, status, bytesIn, bytesOut) =>
+        recorder.count(opcode, status, bytesIn, bytesOut),
     });
     const loop = new QueueLoop(server, new ControlReceiver(options.control), options.controlFd, {
       releases: () => fs.releases,
       pollMicroseconds: options.pollMicroseconds,
       warn,
       dataRegions: new DataRegions(state),
+      recorder,
+      recordOf,
     });
     scope.postMessage({ kind: "ready" });
     loop.run();

@@ -11,6 +11,8 @@ import { assert } from "../assert.ts";
 import type { RegionAddresses } from "../memory/guest_memory.ts";
 import { DataRegions } from "../state/data_regions.ts";
 import { DAX_HEADER, STATE_HEADER } from "../state/layout.ts";
+import { ConnectionRecord } from "../state/connection_record.ts";
+import { type Description, writeDescription } from "../state/description.ts";
 import { StateMemory } from "../state/state_memory.ts";
 import type { QueueSetup, VhostUserDevice } from "../vhost_user/device.ts";
 import { FIRST_REQUEST_QUEUE, HIPRIO_QUEUE, VIRTIO_FS_CONFIG } from "../wire/virtio_fs.ts";
@@ -19,6 +21,7 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_VERSION_1,
 } from "../wire/virtio_ring.ts";
+import { descriptorLimit } from "../sys/rlimit.ts";
 import { DAX_REGION_ID, VHOST_USER_PROTOCOL_F } from "../wire/vhost_user.ts";
 import { VERSION_REGION_ID } from "../wire/shared_versions.ts";
 import { SharedVersions, type VersionsPlace } from "../coherence/versions.ts";
@@ -40,6 +43,10 @@ export interface DeviceOptions {
   readonly window: WindowConfig | null;
   /** `--cache shared`: the version table, or null. */
   readonly versions: VersionTableConfig | null;
+  /** Where the state memory is kept, so that it outlives the daemon; null = nowhere. */
+  readonly stateFile: string | null;
+  /** For those who look into the state memory. */
+  readonly description: Description;
   readonly log: (level: "debug" | "info" | "warn", message: string) => void;
   /** A Worker ended by itself: the device is of no use any more. */
   readonly failed: (reason: string) => void;
@@ -59,6 +66,7 @@ export class VirtioFsDevice implements VhostUserDevice {
   readonly features: bigint = (1n << BigInt(VIRTIO_F_VERSION_1)) |
     (1n << BigInt(VIRTIO_F_INDIRECT_DESC)) | (1n << BigInt(VIRTIO_F_EVENT_IDX));
   readonly config: Uint8Array | null;
+  readonly observer: ConnectionRecord;
   readonly #state: StateMemory;
   readonly #threads: readonly QueueThread[];
   readonly #window: WindowOffer | null;
@@ -76,6 +84,7 @@ export class VirtioFsDevice implements VhostUserDevice {
       ? null
       : deviceConfig(options.tag, options.requestQueueCount);
     this.#state = state;
+    this.observer = new ConnectionRecord(state.memory);
     this.#threads = threads;
     this.#dataRegions = new DataRegions(state.memory);
     this.#window = options.window === null
@@ -86,7 +95,9 @@ export class VirtioFsDevice implements VhostUserDevice {
 
   /** Starts the threads. Throws an Error with the reason if the file system cannot be made. */
   static async start(options: DeviceOptions): Promise<VirtioFsDevice> {
-    const state = StateMemory.create();
+    const state = StateMemory.create(options.stateFile);
+    state.memory.u32[STATE_HEADER.FD_LIMIT >>> 2] = descriptorLimit();
+    writeDescription(state.memory, options.description);
     const threads: QueueThread[] = [];
     let versions: SharedVersions | null = null;
     try {
@@ -114,6 +125,7 @@ export class VirtioFsDevice implements VhostUserDevice {
   }
 
   async setMemory(regions: readonly RegionAddresses[]): Promise<void> {
+    this.observer.setRegions(regions);
     await Promise.all(
       this.#threads.map((thread) => this.#order(thread, { kind: "memory", regions })),
     );
@@ -139,6 +151,11 @@ export class VirtioFsDevice implements VhostUserDevice {
     await this.#order(first, { kind: "end" });
     // What is in the window goes when the front end has had its answer and can answer, too: nobody waits for this order.
     first.control.call({ kind: "clear" });
+  }
+
+  /** The state memory's file, for those who look into it. */
+  get stateFd(): number {
+    return this.#state.fd;
   }
 
   get shmemBit(): number | null {

@@ -47,8 +47,10 @@ export interface ServerHooks {
   warn(message: string): void;
   /** One line per request and reply, or null to have none (the default: it is slow). */
   trace: ((line: string) => void) | null;
-  /** Counts a served request. */
-  count(opcode: number, status: Status): void;
+  /** A request has been taken and decoded. */
+  begin(opcode: number, nodeid: number): void;
+  /** It has been answered: bytes are those of the request and of the reply. */
+  count(opcode: number, status: Status, bytesIn: number, bytesOut: number): void;
 }
 
 /** One per queue. */
@@ -77,16 +79,23 @@ export class FuseServer {
     let loaded = request.load(buffers);
     if (buffers.hasUnreachable) loaded = -EFAULT;
     if (this.#hooks.trace !== null) this.#hooks.trace(this.#requestLine());
+    const { opcode } = request;
+    this.#hooks.begin(opcode, request.nodeid);
     const result = loaded < 0 ? loaded : this.#guarded();
     if (result === PENDING) return NOT_YET;
-    this.#hooks.count(request.opcode, result);
-    const { opcode } = request;
-    if (opcode === Opcode.FORGET || opcode === Opcode.BATCH_FORGET) return 0;
-    if (this.#hooks.trace !== null) {
+    const isForget = opcode === Opcode.FORGET || opcode === Opcode.BATCH_FORGET;
+    const size = isForget ? 0 : this.#finish(result);
+    this.#hooks.count(opcode, result, buffers.readableSize, size);
+    if (this.#hooks.trace !== null && !isForget) {
       const outcome = result < 0 ? errnoName(result) : `${reply.size + reply.directSize} bytes`;
       this.#hooks.trace(`tx ${opcodeName(opcode)}: ${outcome}`);
     }
-    return this.#finish(result);
+    return size;
+  }
+
+  /** The guest's number of the request that was handed in last, where it matters to tell one from another. */
+  get unique(): number {
+    return this.#request.uniqueLo;
   }
 
   /**

@@ -18,7 +18,7 @@ import { descriptorLimit } from "../sys/rlimit.ts";
 import { DaxInodeTable } from "../state/dax_inode_table.ts";
 import { HandleTable } from "../state/handle_table.ts";
 import { InodeKey, InodeTable } from "../state/inode_table.ts";
-import { INODE_SLOT } from "../state/layout.ts";
+import { INODE_SLOT, STATE_HEADER } from "../state/layout.ts";
 import { LockTable } from "../state/lock_table.ts";
 import { MountTable } from "../state/mount_table.ts";
 import { FUSE_ROOT_ID } from "../wire/fuse.ts";
@@ -85,6 +85,7 @@ export class Share {
   /** Whether inodes may be held by file handle: asked for, and possible here. */
   #handlesWork = false;
   readonly #stat: DataView;
+  readonly #state: NativeMemory;
   readonly #inodeFdPreferred: number;
   readonly #inodeFdMax: number;
   readonly #quietMounts = new Map<number, boolean>();
@@ -95,6 +96,7 @@ export class Share {
     versions: VersionsThread | null = null,
   ) {
     this.config = config;
+    this.#state = state;
     this.policy = cachePolicy(config);
     this.locks = new LockTable(state);
     this.inodes = new InodeTable(state, {
@@ -230,6 +232,7 @@ export class Share {
       result = Math.min(opened, 0);
     }
     this.#handlesWork = result === 0;
+    this.#state.u32[STATE_HEADER.HANDLES_ERRNO >>> 2] = -result;
     return result;
   }
 

@@ -15,7 +15,7 @@ import { IntervalNodes } from "../intervals/interval_tree.ts";
 export const STATE_MAGIC_LO = 0x74726976;
 export const STATE_MAGIC_HI = 0x73747366;
 /** Increased whenever an offset below, or in one of the tables, changes its meaning. */
-export const STATE_LAYOUT_VERSION = 3;
+export const STATE_LAYOUT_VERSION = 4;
 /** The memfd's name, by which it is found in /proc/PID/fd. */
 export const STATE_MEMORY_NAME = "virtiofsd-ts-state";
 
@@ -33,8 +33,8 @@ export const MAPPING_COUNT_MAX = 1 << 16;
 export const DEMOTION_COUNT = 1024;
 /** A power of two. */
 export const DIRECTORY_MUTEX_COUNT = 64;
-/** Most request queues. */
-export const QUEUE_COUNT_MAX = 64;
+/** Most queues: the hiprio queue and 64 for requests. */
+export const QUEUE_COUNT_MAX = 65;
 
 /** The header page. */
 export const STATE_HEADER = {
@@ -63,6 +63,16 @@ export const STATE_HEADER = {
   LOCK_USED: 88,
   LOCK_RELEASES: 92,
   MOUNT_USED: 96,
+  /** Descriptors that the process may have open. */
+  FD_LIMIT: 100,
+  /** Double: milliseconds since 1970 when the daemon started. */
+  STARTED: 104,
+  /** Bytes of the text at DESCRIPTION_OFFSET. */
+  DESCRIPTION_SIZE: 112,
+  /** Why inodes cannot be held by file handle, though they should: an errno, or 0. */
+  HANDLES_ERRNO: 116,
+  /** Bytes of state memory: a file that is shorter has been cut. */
+  STATE_SIZE: 120,
   /** What INIT agreed on, see `fuse/session.ts`. */
   SESSION: 128,
   /** The DAX window, see {@linkcode DAX_HEADER}. */
@@ -73,6 +83,9 @@ export const STATE_HEADER = {
   DIRECTORY_MUTEXES: 1024,
   SIZE: 4096,
 } as const;
+
+/** The session, from STATE_HEADER.SESSION on, as `fuse/session.ts` keeps it. */
+export const SESSION_WORDS_AT = { ACTIVE: 0, MINOR: 4, FLAGS: 8, FLAGS2: 12, COUNT: 16 } as const;
 
 /** The DAX window, from STATE_HEADER.DAX on. Doubles hold whole numbers. */
 export const DAX_HEADER = {
@@ -265,6 +278,64 @@ export const LOCK_SLOT = {
   SIZE: 48,
 } as const;
 
+/** One queue, written by its own thread. Doubles count; times are milliseconds since 1970. */
+export const QUEUE_RECORD = {
+  /** QUEUE_* */
+  STATE: 0,
+  /** Of the ring. */
+  SIZE_: 4,
+  EVENT_IDX: 8,
+  NEXT_AVAIL: 12,
+  NEXT_USED: 16,
+  /** Odd while the fields of the request that is being served are written: readers look again. */
+  CURRENT_SEQUENCE: 20,
+  /** Its opcode plus 1; 0 = the queue is idle. */
+  CURRENT_OPCODE: 24,
+  /** Requests that were put aside: how many, and odd while they are written. */
+  WAITING_SEQUENCE: 28,
+  WAITING_COUNT: 32,
+  CURRENT_NODEID: 40,
+  CURRENT_SINCE: 48,
+  /** Wake-ups by the driver; turns in which something was served, and the most in one. */
+  KICKS: 56,
+  BATCHES: 64,
+  BATCH_MAX: 72,
+  /** Times the driver was notified, and times it did not want to be. */
+  NOTIFICATIONS: 80,
+  SUPPRESSED: 88,
+  /** The first {@linkcode WAITING_MAX} of them. */
+  WAITING: 128,
+  SIZE: 2176,
+} as const;
+export const QUEUE_STOPPED = 0;
+export const QUEUE_RUNNING = 1;
+export const QUEUE_BROKEN = 2;
+/** A request that was put aside. */
+export const WAITING_REQUEST = { OPCODE: 0, NODEID: 8, SINCE: 16, UNIQUE: 24, SIZE: 32 } as const;
+export const WAITING_MAX = 64;
+
+/** The front end, written by the main thread. Odd SEQUENCE: being written. */
+export const CONNECTION = {
+  SEQUENCE: 0,
+  /** 1 while one is connected. */
+  CONNECTED: 4,
+  /** How many there have been. */
+  COUNT: 8,
+  REGION_COUNT: 12,
+  /** Virtio features that the driver took, and those of the protocol. */
+  FEATURES_LO: 16,
+  FEATURES_HI: 20,
+  PROTOCOL_LO: 24,
+  PROTOCOL_HI: 28,
+  /** Double: since when it is connected, or not. */
+  SINCE: 32,
+  /** The guest's memory: doubles, guest address and bytes. */
+  REGIONS: 64,
+  REGION_SIZE: 16,
+  SIZE: 64 + 512 * 16,
+} as const;
+export const CONNECTION_REGION_MAX = 512;
+
 /** One mount: a descriptor on it that open_by_handle_at takes. */
 export const MOUNT_SLOT = { MOUNT_ID: 0, FD: 4, SIZE: 8 } as const;
 
@@ -276,8 +347,19 @@ export const INODE_HASH_OFFSET = HANDLE_TABLE_OFFSET + HANDLE_COUNT_MAX * HANDLE
 export const INODE_TABLE_OFFSET = INODE_HASH_OFFSET + INODE_COUNT_MAX * 4;
 /** Counters of each queue and opcode, see `counters.ts`. */
 export const COUNTERS_OFFSET = INODE_TABLE_OFFSET + INODE_COUNT_MAX * INODE_SLOT.SIZE;
-export const COUNTERS_QUEUE_SIZE = 32768;
-export const MAPPING_NODES_OFFSET = COUNTERS_OFFSET + QUEUE_COUNT_MAX * COUNTERS_QUEUE_SIZE;
+export const COUNTERS_QUEUE_SIZE = 65536;
+/** Errors of each queue, by opcode and errno: doubles. */
+export const ERRNO_COUNT = 136;
+export const ERRNO_COUNTERS_OFFSET = COUNTERS_OFFSET + QUEUE_COUNT_MAX * COUNTERS_QUEUE_SIZE;
+export const ERRNO_COUNTERS_QUEUE_SIZE = 65536;
+/** What each queue is doing, see {@linkcode QUEUE_RECORD}. */
+export const QUEUE_RECORDS_OFFSET = ERRNO_COUNTERS_OFFSET +
+  QUEUE_COUNT_MAX * ERRNO_COUNTERS_QUEUE_SIZE;
+export const CONNECTION_OFFSET = QUEUE_RECORDS_OFFSET + QUEUE_COUNT_MAX * QUEUE_RECORD.SIZE;
+/** JSON, see `description.ts`. */
+export const DESCRIPTION_OFFSET = CONNECTION_OFFSET + CONNECTION.SIZE;
+export const DESCRIPTION_SIZE_MAX = 16384;
+export const MAPPING_NODES_OFFSET = DESCRIPTION_OFFSET + DESCRIPTION_SIZE_MAX;
 export const MAPPING_TABLE_OFFSET = MAPPING_NODES_OFFSET +
   IntervalNodes.byteSize(MAPPING_COUNT_MAX);
 export const DEMOTION_TABLE_OFFSET = MAPPING_TABLE_OFFSET +

@@ -60,6 +60,7 @@ export class Backend {
     try {
       using connection = new Connection(socket.number, signal, this.#memory);
       this.#log.info("Front end connected");
+      this.#device.observer.setConnected(true);
       await this.#converse(connection, session);
       this.#log.info(signal.aborted ? "Front end let go" : "Front end disconnected");
     } catch (error) {
@@ -70,6 +71,7 @@ export class Backend {
         await session.close();
       } finally {
         socket.close();
+        this.#device.observer.setConnected(false);
         this.#serving = false;
       }
     }

@@ -27,12 +27,21 @@ export interface QueueSetup {
   readonly callFd: number;
 }
 
+/** Is told of the front end, for those who look from outside. */
+export interface ConnectionObserver {
+  setConnected(isConnected: boolean): void;
+  /** vhost-user: SET_FEATURES, SET_PROTOCOL_FEATURES */
+  setFeatures(features: bigint): void;
+  setProtocolFeatures(features: bigint): void;
+}
+
 /** The device behind the back end. */
 export interface VhostUserDevice {
   /** Number of queues, hiprio included. */
   readonly queueCount: number;
   /** Virtio feature bits offered to the driver, without VHOST_USER_F_PROTOCOL_FEATURES. */
   readonly features: bigint;
+  readonly observer: ConnectionObserver;
   /** Device configuration space, or null if the front end has to make it up itself (no `--tag`). */
   readonly config: Uint8Array | null;
   /**

@@ -80,6 +80,7 @@ export class Session {
     this.#features = features;
     try {
       for (const vring of this.#vrings) await vring.setFeatures(features);
+      this.device.observer.setFeatures(features);
     } catch (error) {
       this.#features = before;
       for (const vring of this.#vrings) await vring.setFeatures(before);
@@ -96,6 +97,7 @@ export class Session {
       );
     }
     this.#protocolFeatures = features;
+    this.device.observer.setProtocolFeatures(features);
   }
 
   /** vhost-user: SET_BACKEND_REQ_FD. The descriptor is the session's. */

@@ -116,6 +116,16 @@ export class SplitQueue {
     return this.#nextAvail;
   }
 
+  /** The next used index. */
+  get nextUsed(): number {
+    return this.#nextUsed;
+  }
+
+  /** Whether used buffers were staged that {@linkcode publish} was not called for. */
+  get hasUnpublished(): boolean {
+    return this.#notifiedUsed !== this.#nextUsed;
+  }
+
   /** Whether the driver has made something available that was not taken yet. */
   get hasAvailable(): boolean {
     return this.broken === null && this.#availIdx() !== this.#nextAvail;

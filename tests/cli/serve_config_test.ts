@@ -26,6 +26,8 @@ Deno.test("serveConfig() has the documented defaults", () => {
     rlimitNofile: null,
     window: { size: 512 * 1024 ** 2, protocolBit: 22 },
     versions: null,
+    stateFile: null,
+    metricsSocket: null,
     passthrough: { sharedDir: "/srv", ...PASSTHROUGH_DEFAULTS },
   });
 });
@@ -67,7 +69,8 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
     ...["--rlimit-nofile=0", "--thread-pool-size=8", "--socket-group", "kvm", "-f"],
     ...["--dax-window", "8G", "--dax-protocol-bit", "21"],
     ...["--cache", "shared", "--version-table", "/dev/shm/v", "--version-slots", "1024"],
-    "--watch-host",
+    ...["--watch-host", "--state-file", "/run/s.state"],
+    ...["--metrics-socket", "/run/s.metrics"],
   );
   assert.deepEqual({ ...found, passthrough: null }, {
     endpoint: { kind: "path", path: "/run/s", group: "kvm" },
@@ -78,6 +81,8 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
     rlimitNofile: 0,
     window: { size: 8 * 1024 ** 3, protocolBit: 21 },
     versions: { path: "/dev/shm/v", slotCount: 1024, watchHost: true },
+    stateFile: "/run/s.state",
+    metricsSocket: "/run/s.metrics",
     passthrough: null,
   });
 });

@@ -72,6 +72,7 @@ class Bench {
   readonly server = new FuseServer(this.fs, this.session, {
     warn: (message) => this.warnings.push(message),
     trace: null,
+    begin() {},
     count: (opcode, status) => this.counted.push(`${opcode} ${status}`),
   });
   readonly #buffers = new FakeBuffers();

@@ -42,7 +42,8 @@ function start(config: PassthroughConfig, stateAddress: number): void {
   server = new FuseServer(fs, session, {
     warn: (message) => warnings.push(message),
     trace: null,
-    count: () => {},
+    begin() {},
+    count() {},
   });
 }
 

@@ -1,6 +1,12 @@
 import { IntervalNodes } from "../../src/intervals/interval_tree.ts";
 import { deepEqual, equal } from "node:assert/strict";
-import { Counters } from "../../src/state/counters.ts";
+import {
+  BUCKET_COUNT,
+  bucketOf,
+  bucketStart,
+  COUNTER,
+  Counters,
+} from "../../src/state/counters.ts";
 import * as layout from "../../src/state/layout.ts";
 import { StateMemory, stateMemoryAt } from "../../src/state/state_memory.ts";
 import { OPCODE_COUNT } from "../../src/wire/fuse.ts";
@@ -30,6 +36,18 @@ Deno.test("tables follow each other without touching", () => {
     ["hash", layout.INODE_HASH_OFFSET, layout.INODE_COUNT_MAX * 4],
     ["inodes", layout.INODE_TABLE_OFFSET, layout.INODE_COUNT_MAX * layout.INODE_SLOT.SIZE],
     ["counters", layout.COUNTERS_OFFSET, layout.QUEUE_COUNT_MAX * layout.COUNTERS_QUEUE_SIZE],
+    [
+      "errnos",
+      layout.ERRNO_COUNTERS_OFFSET,
+      layout.QUEUE_COUNT_MAX * layout.ERRNO_COUNTERS_QUEUE_SIZE,
+    ],
+    [
+      "queue records",
+      layout.QUEUE_RECORDS_OFFSET,
+      layout.QUEUE_COUNT_MAX * layout.QUEUE_RECORD.SIZE,
+    ],
+    ["connection", layout.CONNECTION_OFFSET, layout.CONNECTION.SIZE],
+    ["description", layout.DESCRIPTION_OFFSET, layout.DESCRIPTION_SIZE_MAX],
     [
       "mapping nodes",
       layout.MAPPING_NODES_OFFSET,
@@ -89,15 +107,33 @@ Deno.test("counters are kept by queue and opcode, seen from any thread's view", 
   const state = StateMemory.create();
   const first = new Counters(state.memory, 0);
   const last = new Counters(state.memory, layout.QUEUE_COUNT_MAX - 1);
-  first.count(15, false);
-  first.count(15, true);
-  last.count(OPCODE_COUNT - 1, true);
+  first.count(15, 0, 80, 4112, 7000);
+  first.count(15, -5, 80, 16, 1000);
+  last.count(OPCODE_COUNT - 1, -200, 40, 16, 2);
   // Opcodes that do not exist count as 0.
-  first.count(OPCODE_COUNT, true);
-  first.count(0xffffffff, false);
+  first.count(OPCODE_COUNT, 0, 40, 16, 1);
+  first.count(0xffffffff, -38, 40, 16, 2 ** 40);
   const seen = new Counters(stateMemoryAt(state.address), 0);
   deepEqual([seen.requests(15), seen.errors(15), seen.requests(0), seen.errors(0)], [2, 1, 2, 1]);
+  deepEqual([seen.value(15, COUNTER.BYTES_IN), seen.value(15, COUNTER.BYTES_OUT)], [160, 4128]);
+  deepEqual([seen.value(15, COUNTER.NANOSECONDS), seen.value(15, COUNTER.NANOSECONDS_MAX)], [
+    8000,
+    7000,
+  ]);
+  deepEqual([seen.errorsOf(15, 5), seen.errorsOf(15, 38), seen.errorsOf(0, 38)], [1, 0, 1]);
   deepEqual([last.requests(OPCODE_COUNT - 1), last.requests(15)], [1, 0]);
-  equal(OPCODE_COUNT * 16 <= layout.COUNTERS_QUEUE_SIZE, true);
+  // An errno that has no number of its own.
+  equal(last.errorsOf(OPCODE_COUNT - 1, 0), 1);
+  equal(OPCODE_COUNT * COUNTER.SIZE * 8 <= layout.COUNTERS_QUEUE_SIZE, true);
+  equal(OPCODE_COUNT * layout.ERRNO_COUNT * 8 <= layout.ERRNO_COUNTERS_QUEUE_SIZE, true);
   // The memory stays mapped until the end: `seen` has views of it.
+});
+
+Deno.test("a duration's bucket is the one that it lies in", () => {
+  for (let bucket = 1; bucket < BUCKET_COUNT; bucket++) {
+    equal(bucketOf(bucketStart(bucket)), bucket);
+    equal(bucketOf(bucketStart(bucket) * 0.999), bucket - 1);
+  }
+  equal(bucketOf(0), 0);
+  equal(bucketOf(1e15), BUCKET_COUNT - 1);
 });

@@ -12,6 +12,7 @@ export class FakeDevice implements VhostUserDevice {
   readonly queueCount = 3;
   readonly features = (1n << 32n) | (1n << 29n) | (1n << 28n);
   readonly shmemBit: number | null = null;
+  readonly observer = { setConnected() {}, setFeatures() {}, setProtocolFeatures() {} };
   readonly config: Uint8Array | null;
   readonly calls: string[] = [];
   readonly running: Map<number, QueueSetup> = new Map();
