@@ -227,7 +227,8 @@ function lookupRecord(share: Share, fd: number, nodeid: number, at: number, repl
   const name = scratch.memory.pointerAt(at + DIRENT64.NAME);
   const inoLo = view.getUint32(at + DIRENT64.INO, true);
   const inoHi = view.getUint32(at + DIRENT64.INO + 4, true);
-  const known = inodes.mayKnow(inodes.devLo(nodeid), inodes.devHi(nodeid), inoLo, inoHi);
-  const find = known ? lookupEntry : lookupNewEntry;
-  return find(share, fd, nodeid, name, reply, reply.size);
+  const guess = inodes.guess(inodes.devLo(nodeid), inodes.devHi(nodeid), inoLo, inoHi);
+  return guess !== 0
+    ? lookupEntry(share, fd, nodeid, name, reply, reply.size, guess)
+    : lookupNewEntry(share, fd, nodeid, name, reply, reply.size);
 }

@@ -58,7 +58,8 @@ export function lookup(share: Share, request: Request, reply: Reply): Status {
 }
 
 /**
- * Looks `name` up in a directory and writes its ENTRY_OUT at `offset` of the reply, with one more lookup counted.
+ * Looks `name` up in a directory and writes its ENTRY_OUT at `offset` of the reply, with one more lookup counted. `guess`: the nodeid that it probably
+ * has, or 0.
  *
  * A known inode costs one system call: its descriptor pins (device, inode number), so the numbers alone identify it. A
  * new one is opened first and asked afterwards, so that what is recorded is what was opened.
@@ -70,7 +71,10 @@ export function lookupEntry(
   name: Deno.PointerObject,
   reply: Reply,
   offset: number,
+  guess = 0,
 ): Status {
+  // A version has to be read before the attributes: with a good guess of whose, they need not be asked for twice.
+  if (guess !== 0) share.loadVersion(guess);
   const stated = status(
     libc.statx(parentFd, name, AT_SYMLINK_NOFOLLOW, STATX_MASK, share.scratch.statx),
   );
@@ -79,7 +83,9 @@ export function lookupEntry(
   const nodeid = share.inodes.find(share.key, 1);
   share.expectsNew = nodeid === 0;
   if (nodeid === 0) return lookupNewEntry(share, parentFd, parent, name, reply, offset);
-  if (share.sharesVersions && !statAfterVersion(share, parentFd, name, nodeid)) {
+  if (
+    share.sharesVersions && nodeid !== guess && !statAfterVersion(share, parentFd, name, nodeid)
+  ) {
     share.inodes.forget(nodeid, 1);
     return lookupNewEntry(share, parentFd, parent, name, reply, offset);
   }
