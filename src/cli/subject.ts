@@ -71,6 +71,11 @@ export class Subject {
     return this.#child?.pid ?? null;
   }
 
+  /** Kills the daemon, if it was started here, with SIGKILL. It is still to be closed. */
+  kill(): void {
+    if (this.#child !== null) kill(this.#child, "SIGKILL");
+  }
+
   /** Ends the daemon, if it was started here, and removes what was made for it. */
   async close(): Promise<void> {
     if (this.#child !== null) {
