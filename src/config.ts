@@ -149,6 +149,8 @@ export interface ServeConfig {
   readonly versions: VersionTableConfig | null;
   /** `--state-file`: keeps the state memory, for `inspect` after the daemon's end; null = it goes with the daemon. */
   readonly stateFile: string | null;
+  /** `--metrics-socket`: OpenMetrics over HTTP are served there; null = nowhere. */
+  readonly metricsSocket: string | null;
   readonly passthrough: PassthroughConfig;
 }
 
@@ -182,6 +184,11 @@ export const DAX_WINDOW_SIZE_DEFAULT: number = 512 * 1024 ** 2;
 /** What windows are made of: the ranges that guests map. */
 export const DAX_WINDOW_UNIT: number = 2 * 1024 ** 2;
 
+/**
+ * Most request queues with `--cache shared`: so many changes at a time can be counted in a version, 4095, as 256 daemons with so many threads
+ * and their main threads make at most.
+ */
+export const SHARED_QUEUE_COUNT_MAX = 14;
 /** The default of `--version-table`. */
 export const VERSION_TABLE_DEFAULT: string = "/dev/shm/virtiofsd-ts-versions";
 /** The default of `--version-slots`: 31 MiB, table and registry. */

@@ -15,6 +15,7 @@ import {
   type IdTranslation,
   type InodeFileHandles,
   PASSTHROUGH_DEFAULTS,
+  SHARED_QUEUE_COUNT_MAX,
   VERSION_SLOTS_DEFAULT,
   VERSION_TABLE_DEFAULT,
   type XattrRule,
@@ -172,6 +173,8 @@ export interface ServeOptions {
   readonly passthrough?: PassthroughOptions;
   /** A file that keeps the state memory, to be looked into after the daemon's end: see `virtiofsd-ts inspect`. Default: none. */
   readonly stateFile?: string;
+  /** A path for a UNIX socket on which OpenMetrics are served over HTTP: `GET /metrics`. Default: none. */
+  readonly metricsSocket?: string;
   /** Open files to ask the kernel for, with `sharedDir`; 0 = leave the limit alone. Default: a million, if allowed. */
   readonly rlimitNofile?: number;
   /**
@@ -249,6 +252,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     tag: options.tag ?? null,
     requestQueueCount: options.requestQueues ?? 1,
     pollMicroseconds: options.pollMicroseconds ?? 0,
+    metricsSocket: options.metricsSocket ?? null,
   };
   const hooks = {
     log: options.log ?? SILENT,
@@ -322,6 +326,9 @@ function check(options: ServeOptions): void {
   checkWhole("daxWindow", options.daxWindow, DAX_WINDOW_UNIT, Number.MAX_SAFE_INTEGER);
   if (!Number.isInteger(Math.log2(options.daxWindow ?? DAX_WINDOW_SIZE_DEFAULT))) {
     throw new RangeError(`daxWindow is ${options.daxWindow}: a power of two is expected`);
+  }
+  if (options.passthrough?.cache === "shared") {
+    checkWhole("requestQueues", options.requestQueues, 1, SHARED_QUEUE_COUNT_MAX);
   }
   const { slotCount } = options.versions ?? {};
   checkWhole("versions.slotCount", slotCount, SLOT_COUNT_MIN, SLOT_COUNT_MAX);

@@ -8,6 +8,7 @@ import type { Endpoint, ServeConfig, VersionTableConfig, WindowConfig } from "./
 import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
 import type { Confinement } from "./device/confinement.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
+import { type MetricsServer, openMetricsServer } from "./inspect/metrics_server.ts";
 import type { Log } from "./log.ts";
 import { checkIds } from "./passthrough/ids/translation.ts";
 import { checkXattrRules } from "./passthrough/xattr_map.ts";
@@ -45,6 +46,7 @@ export interface DeviceConfig {
   readonly stateFile: string | null;
   /** What `inspect` is told where that is not what the rest says: a sandbox changes paths. */
   readonly shown?: Partial<Description>;
+  readonly metricsSocket: string | null;
 }
 
 /** Serves a directory until `signal` or, without keepListening, the front end's leaving ends it. */
@@ -100,7 +102,9 @@ export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Prom
   broken.promise.catch(() => {});
   try {
     const device = await startDevice(config, hooks, (reason) => broken.reject(new Error(reason)));
+    let metrics: MetricsServer | null = null;
     try {
+      metrics = await startMetrics(config.metricsSocket, device);
       const backend = new Backend(device, log);
       do {
         log.info("Waiting for vhost-user socket connection...");
@@ -112,6 +116,7 @@ export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Prom
         await Promise.race([backend.serve(socket, hooks.signal), broken.promise]);
       } while (config.keepListening && !hooks.signal.aborted);
     } finally {
+      await metrics?.close();
       await Promise.race([device.close(), broken.promise.catch(() => {})]);
     }
   } finally {
@@ -145,6 +150,18 @@ async function startDevice(
   }
 }
 
+async function startMetrics(
+  path: string | null,
+  device: VirtioFsDevice,
+): Promise<MetricsServer | null> {
+  if (path === null) return null;
+  try {
+    return await openMetricsServer(path, Deno.pid, device.stateFd);
+  } catch (error) {
+    throw new SetupError(`Cannot serve metrics on ${path}: ${(error as Error).message}`);
+  }
+}
+
 /** What `inspect` says of the daemon. */
 export function describe(config: DeviceConfig): Description {
   const { endpoint, fileSystem } = config;
@@ -161,7 +178,7 @@ export function describe(config: DeviceConfig): Description {
     xattr: passthrough?.xattr ?? false,
     dax: passthrough?.dax ?? "never",
     inodeFileHandles: passthrough?.inodeFileHandles ?? "never",
-    versionTable: config.versions?.path ?? null,
+    versionTable: config.versions === null ? null : absolutePath(config.versions.path),
   };
 }
 

@@ -17,14 +17,21 @@ import {
 import { DaemonError } from "../guest/daemon_error.ts";
 import { SetupError } from "../setup_error.ts";
 import { PROGRAM_NAME } from "../version.ts";
+import { auditTable, auditText, inodesWithTwoSlots } from "./coherence_audit.ts";
+import { CoherenceDaemons } from "./coherence_daemons.ts";
 import { EXIT, printError, printOut, UsageError } from "./exit.ts";
 import { anyOf, type CommandText, lastOf, parseCommand, usageLine } from "./parse.ts";
 import { Progress } from "./progress.ts";
 import { endingSignals } from "./signals.ts";
-import { Subject, type SubjectSource } from "./subject.ts";
+import type { SubjectSource } from "./subject.ts";
 
 const MODES = ["none", "auto", "always", "shared"] as const;
 type Mode = typeof MODES[number];
+
+/** Daemons that wait for another one's death: to start one takes longer than a round. */
+const SPARE_COUNT = 2;
+/** Of the table with --kill, which is looked through often. */
+const SLOT_COUNT = 1024;
 
 const parser = object({
   cache: lastOf(option("--cache", choice(MODES, { metavar: "MODE" }), {
@@ -61,6 +68,10 @@ const parser = object({
     description:
       message`End after so many; the shortest is shown (default 3; other daemons may end with their first guest, so there it is 1).`,
   })),
+  kill: anyOf(flag("--kill", {
+    description:
+      message`In each round, kill one of the daemons with SIGKILL at a random moment; its guests go on with another one. What they had under way may have been done or not. At the end the version table must be as if nobody had ever used it. For our own daemons, with none or shared.`,
+  })),
   withoutXattrs: anyOf(flag("--without-xattr", {
     description: message`For daemons that have no extended attributes.`,
   })),
@@ -73,9 +84,9 @@ const TEXT: CommandText = {
   brief:
     message`Let guests work on the same few files through several daemons, and look for an order of all their operations that explains every result.`,
   examples:
-    message`virtiofsd-ts check coherence --cache shared --guests 3 --seconds 60${lineBreak()}virtiofsd-ts check coherence --cache none --shared-dir /srv${lineBreak()}virtiofsd-ts check coherence --cache auto --command '/usr/libexec/virtiofsd --sandbox none --xattr --socket-path {socket} --shared-dir {dir}'`,
+    message`virtiofsd-ts check coherence --cache shared --guests 3 --seconds 60${lineBreak()}virtiofsd-ts check coherence --kill --guests 3 --seconds 300${lineBreak()}virtiofsd-ts check coherence --cache none --shared-dir /srv${lineBreak()}virtiofsd-ts check coherence --cache auto --command '/usr/libexec/virtiofsd --sandbox none --xattr --socket-path {socket} --shared-dir {dir}'`,
   footer:
-    message`After an operation has returned in one guest, no guest may see the state from before; operations at the same time may come in either order. For a violation the shortest history that shows it is printed. Exit code 0 if there is none, 1 if there is. The check works in a directory of its own, and removes it.`,
+    message`After an operation has returned in one guest, no guest may see the state from before; operations at the same time may come in either order. For a violation the shortest history that shows it is printed. Exit code 0 if there is none (and nothing is left in the table, with --kill), 1 if there is. The check works in a directory of its own, and removes it.`,
 };
 
 /** Runs the check; 0 if no violation was found, else 1. */
@@ -86,6 +97,10 @@ export async function runCheckCoherence(args: readonly string[]): Promise<number
   const daemonCount = options.daemons ?? guestCount;
   if (daemonCount > guestCount) {
     const what = `There are ${daemonCount} daemons for ${guestCount} guests: one each is enough`;
+    throw new UsageError(what, usageLine(TEXT));
+  }
+  if (options.kill && (options.command !== undefined || mode === "auto" || mode === "always")) {
+    const what = "--kill is for our own daemons, with --cache none or shared";
     throw new UsageError(what, usageLine(TEXT));
   }
   const seconds = options.seconds ?? 10;
@@ -100,24 +115,31 @@ export async function runCheckCoherence(args: readonly string[]): Promise<number
     withoutXattrs: options.withoutXattrs,
   };
   const again = `${PROGRAM_NAME} check coherence --cache ${mode} --guests ${guestCount} ` +
-    `--daemons ${daemonCount} --seconds ${seconds} --seed ${seed}`;
+    `--daemons ${daemonCount} --seconds ${seconds} --seed ${seed}` +
+    (options.kill ? " --kill" : "");
   const report: Report = { json: options.json, again };
   try {
     using place = new WorkPlace(options.directory);
-    const daemons: Subject[] = [];
+    const source = sourceOf(mode, place, options.command, options.kill);
+    const daemons = new CoherenceDaemons(source, options.kill ? SPARE_COUNT : 0);
     try {
-      for (let i = 0; i < daemonCount; i++) {
-        daemons.push(await Subject.open(sourceOf(mode, place, options.command)));
-      }
-      return await run(plan, place.directory, daemons, report);
+      await daemons.start(daemonCount);
+      const table = options.kill && mode === "shared" ? place.versionTable() : null;
+      return await run(plan, place.directory, daemons, { kills: options.kill, table }, report);
     } finally {
-      for (const daemon of daemons) await daemon.close();
+      await daemons.close();
     }
   } catch (error) {
     if (!(error instanceof DaemonError) && !(error instanceof SetupError)) throw error;
     printError(`error: ${error.message}`);
     return EXIT.FAILED;
   }
+}
+
+/** Whether daemons are killed, and the table that is to be looked at, or null. */
+interface Storm {
+  readonly kills: boolean;
+  readonly table: string | null;
 }
 
 interface Report {
@@ -129,51 +151,70 @@ interface Report {
 async function run(
   plan: Omit<CoherenceOptions, "socketPaths" | "directory">,
   directory: string,
-  daemons: readonly Subject[],
+  daemons: CoherenceDaemons,
+  { kills, table }: Storm,
   { json, again }: Report,
 ): Promise<number> {
   using line = new Progress();
   const start = performance.now();
   const ending = endingSignals();
+  const doubled = new Set<string>();
   const result = await checkCoherence({
     ...plan,
     signal: ending.signal,
-    socketPaths: daemons.map(({ socketPath }) => socketPath),
+    socketPaths: daemons.socketPaths,
+    ...(kills ? { kills: daemons } : {}),
     directory,
-    progress: (so) => line.show(countsText(so, performance.now() - start)),
+    progress: (so) => {
+      line.show(countsText(so, performance.now() - start));
+      // No guest is at work.
+      if (table !== null) { for (const each of inodesWithTwoSlots(table)) doubled.add(each); }
+    },
   });
   ending.release();
   line.clear();
   const { shortest, ...counts } = result;
   const milliseconds = performance.now() - start;
+  await daemons.close();
+  const audit = table === null ? null : auditTable(table, [...doubled]);
   if (json) {
     const violation = shortest === null ? null : violationJson(shortest);
     const figures = { ...counts, seconds: Math.round(milliseconds / 100) / 10, seed: plan.seed };
-    printOut(JSON.stringify({ ...figures, violation, again }));
+    printOut(JSON.stringify({ ...figures, violation, audit, again }));
   } else {
     if (shortest !== null) printOut(violationText(shortest) + "\n");
-    printOut(`${countsText(result, milliseconds)}\nAgain: ${again}`);
+    printOut(countsText(result, milliseconds));
+    if (audit !== null) printOut(auditText(audit));
+    printOut(`Again: ${again}`);
   }
-  return result.violations === 0 && result.rounds > 0 ? EXIT.OK : EXIT.FAILED;
+  const isClean = audit === null || audit.found.length === 0;
+  return result.violations === 0 && result.rounds > 0 && isClean ? EXIT.OK : EXIT.FAILED;
 }
 
 function countsText(result: CoherenceResult, milliseconds: number): string {
-  const { operations, requests, rounds, violations, undecided } = result;
+  const { operations, requests, rounds, kills, unanswered, violations, undecided } = result;
   const total = operations.reduce((sum, count) => sum + count, 0);
+  const storm = kills === 0 ? "" : `${kills} daemons killed (${unanswered} without answer), `;
   const open = undecided === 0 ? "" : `, ${undecided} rounds undecided`;
   return `${total} operations (${
     operations.join(" + ")
-  }, ${requests} requests) in ${rounds} rounds, ` +
+  }, ${requests} requests) in ${rounds} rounds, ` + storm +
     `${violations} violation${violations === 1 ? "" : "s"}${open} ` +
     `(${Math.round(milliseconds / 100) / 10} s)`;
 }
 
-function sourceOf(mode: Mode, place: WorkPlace, command: string | undefined): SubjectSource {
+function sourceOf(
+  mode: Mode,
+  place: WorkPlace,
+  command: string | undefined,
+  isSwept: boolean,
+): SubjectSource {
   const { directory } = place;
   if (command !== undefined) return { kind: "command", command, directory };
   const cache = ["--cache", mode === "none" ? "never" : mode];
   const table = mode === "shared" ? ["--version-table", place.versionTable()] : [];
-  return { kind: "directory", directory, args: ["--xattr", ...cache, ...table] };
+  const size = isSwept && mode === "shared" ? ["--version-slots", String(SLOT_COUNT)] : [];
+  return { kind: "directory", directory, args: ["--xattr", ...cache, ...table, ...size] };
 }
 
 /** The shared directory, and where the version table is. */

@@ -69,6 +69,8 @@ async function runCommand(
       return await (await import("./bench.ts")).runBench(args);
     case "check":
       return await (await import("./check.ts")).runCheck(args);
+    case "inspect":
+      return await (await import("./inspect.ts")).runInspect(args);
     case "demo":
       return await (await import("./demo.ts")).runDemo(args);
   }

@@ -8,7 +8,7 @@
 import { PROGRAM_NAME, VERSION } from "../version.ts";
 
 /** The commands. */
-export type CommandName = "serve" | "mount" | "guest" | "bench" | "check" | "demo";
+export type CommandName = "serve" | "mount" | "guest" | "bench" | "check" | "inspect" | "demo";
 
 /** The commands with a line each, in the order of the help. */
 export const COMMANDS: Readonly<Record<CommandName, string>> = {
@@ -17,6 +17,7 @@ export const COMMANDS: Readonly<Record<CommandName, string>> = {
   guest: "Use what a daemon serves from the shell: ls, cat, put, get, ...",
   bench: "Measure daemons, several in turn: latency, throughput, small files",
   check: "Hold daemons to the rules: check posix, check coherence",
+  inspect: "Look into running daemons: requests, inodes, the DAX window, queues, versions",
   demo: "Show it at work: a directory served, mounted and used, then the lines for your own VM",
 };
 

@@ -10,6 +10,7 @@ import {
   type Endpoint,
   PASSTHROUGH_DEFAULTS,
   type ServeConfig,
+  SHARED_QUEUE_COUNT_MAX,
   VERSION_SLOTS_DEFAULT,
   VERSION_TABLE_DEFAULT,
   type VersionTableConfig,
@@ -40,6 +41,7 @@ export function serveConfig(options: ServeOptions): ServeConfig {
     window: windowOf(options),
     versions: versionsOf(options),
     stateFile: stateFileOf(options),
+    metricsSocket: metricsSocketOf(options),
     passthrough: {
       sharedDir: options.sharedDir,
       cache: options.cache ?? PASSTHROUGH_DEFAULTS.cache,
@@ -112,6 +114,11 @@ function versionsOf(options: ServeOptions): VersionTableConfig | null {
     if (asked !== null) throw misused(`${asked} needs --cache shared`);
     return null;
   }
+  if ((options.requestQueues ?? 1) > SHARED_QUEUE_COUNT_MAX) {
+    throw misused(
+      `--cache shared goes with ${SHARED_QUEUE_COUNT_MAX} request queues at most, not ${options.requestQueues}`,
+    );
+  }
   if (options.versionTable === "") throw misused("--version-table is empty: which file?");
   return {
     path: options.versionTable ?? VERSION_TABLE_DEFAULT,
@@ -123,6 +130,11 @@ function versionsOf(options: ServeOptions): VersionTableConfig | null {
 function stateFileOf({ stateFile }: ServeOptions): string | null {
   if (stateFile === "") throw misused("--state-file is empty: which file?");
   return stateFile ?? null;
+}
+
+function metricsSocketOf({ metricsSocket }: ServeOptions): string | null {
+  if (metricsSocket === "") throw misused("--metrics-socket is empty: which path?");
+  return metricsSocket ?? null;
 }
 
 function endpointOf(options: ServeOptions): Endpoint {

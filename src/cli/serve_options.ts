@@ -209,6 +209,10 @@ const resources = group(
       description:
         message`Keep the daemon's state memory in this file, so that "inspect --state-file PATH" can look into it after a crash.`,
     })),
+    metricsSocket: lastOf(option("--metrics-socket", string({ metavar: "PATH" }), {
+      description:
+        message`Serve OpenMetrics over HTTP (GET /metrics) on this UNIX socket, for a scraper; only this user can connect. The socket goes at the end.`,
+    })),
     rlimitNofile: lastOf(option("--rlimit-nofile", integer({ metavar: "N", min: 0 }), {
       description:
         message`Descriptors to ask for. Default: 1,000,000 or the system's limit; 0 leaves it as it is.`,

@@ -14,7 +14,8 @@ export type SubjectSource =
   /** Without `directory` it serves a new one. */
   | { readonly kind: "command"; readonly command: string; readonly directory?: string };
 
-const STARTED_MS = 20_000;
+/** On a machine that is busy with other things, too. */
+const STARTED_MS = 60_000;
 const STOPPED_MS = 5_000;
 const LOOK_MS = 20;
 const LOG_LINE_COUNT = 5;
@@ -69,6 +70,11 @@ export class Subject {
   /** The process id of a daemon that was started here, or null. */
   get pid(): number | null {
     return this.#child?.pid ?? null;
+  }
+
+  /** Kills the daemon, if it was started here, with SIGKILL. It is still to be closed. */
+  kill(): void {
+    if (this.#child !== null) kill(this.#child, "SIGKILL");
   }
 
   /** Ends the daemon, if it was started here, and removes what was made for it. */
@@ -144,10 +150,13 @@ async function startDaemon(
   const deadline = Date.now() + STARTED_MS;
   while (!listens(socketPath)) {
     if (ended || Date.now() > deadline) {
+      const isLate = !ended;
       kill(child, "SIGKILL");
       const { code } = await status;
       await log;
-      const why = ended ? `it ended with exit code ${code}` : "it does not listen";
+      const why = isLate
+        ? `it does not listen after ${STARTED_MS / 1000} s`
+        : `it ended with exit code ${code}`;
       throw new SetupError([`Cannot start "${program} ${args.join(" ")}": ${why}`, ...lines]
         .join("\n  "));
     }

@@ -109,20 +109,30 @@ export class Registry {
   }
 
   /**
-   * Keeps all daemons from removing or replacing names in a directory but the caller, until {@linkcode Registry.unlockNames}: so the inode that a name leads to
+   * Which lock is a directory's, for {@linkcode Registry.lockNames}; never 0. It goes by the inode and not by its slot, since a directory without a slot has names
+   * that lead to inodes with one. Directories may share a lock.
+   */
+  namesLockOf(devLo: number, devHi: number, inoLo: number, inoHi: number): number {
+    const mixed = mix(devLo, devHi, inoLo, inoHi);
+    // Other bits than those that choose the bucket.
+    return Math.max((mixed & this.#bucketMask) * BUCKET_SLOTS + (mixed >>> 26), VERSION_SLOT_FIRST);
+  }
+
+  /**
+   * Keeps all daemons from changing names in a directory but the caller, until {@linkcode Registry.unlockNames}: so the inode that a name leads to
    * before the system call is the one that it removes. (The host's kernel does these one at a time as well.)
    */
-  lockNames(slot: number): void {
-    this.#locks.lock(this.#namesLock(slot));
+  lockNames(lock: number): void {
+    this.#locks.lock(this.#namesLock(lock));
   }
 
-  unlockNames(slot: number): void {
-    this.#locks.unlock(this.#namesLock(slot));
+  unlockNames(lock: number): void {
+    this.#locks.unlock(this.#namesLock(lock));
   }
 
-  #namesLock(slot: number): number {
-    const at = slot % BUCKET_SLOTS;
-    return BUCKETS + (slot - at) / BUCKET_SLOTS * BUCKET_WORDS + NAMES_LOCK + at;
+  #namesLock(lock: number): number {
+    const at = lock % BUCKET_SLOTS;
+    return BUCKETS + (lock - at) / BUCKET_SLOTS * BUCKET_WORDS + NAMES_LOCK + at;
   }
 
   #ownersOf(base: number, at: number, word: number): number {
@@ -185,11 +195,16 @@ export class Registry {
   }
 
   #bucketOf(devLo: number, devHi: number, inoLo: number, inoHi: number): number {
-    let mixed = inoLo ^ Math.imul(inoHi, 0x85ebca6b) ^ Math.imul(devLo, 0xc2b2ae35) ^
-      Math.imul(devHi, 0x27d4eb2f);
-    // MurmurHash3's last step: each bit of the inode number moves half of the result's.
-    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-    return (mixed ^ (mixed >>> 16)) & this.#bucketMask;
+    return mix(devLo, devHi, inoLo, inoHi) & this.#bucketMask;
   }
+}
+
+/** 32 bits that look random. */
+function mix(devLo: number, devHi: number, inoLo: number, inoHi: number): number {
+  let mixed = inoLo ^ Math.imul(inoHi, 0x85ebca6b) ^ Math.imul(devLo, 0xc2b2ae35) ^
+    Math.imul(devHi, 0x27d4eb2f);
+  // MurmurHash3's last step: each bit of the inode number moves half of the result's.
+  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return mixed ^ (mixed >>> 16);
 }

@@ -24,13 +24,13 @@ export const REGISTRY_MAGIC_HI = 0x69676572;
 /** Increased whenever an offset below changes its meaning. */
 export const REGISTRY_LAYOUT_VERSION = 1;
 
-/** Daemons at a time. Further ones serve without versions. */
+/** Daemons at a time. Further ones do not start. */
 export const OWNER_COUNT_MAX = 256;
 /** Threads of one daemon that change versions: a queue each, and the main thread as the last. */
 export const THREAD_COUNT_MAX = 65;
 /** The main thread's number. */
 export const MAIN_THREAD: number = THREAD_COUNT_MAX - 1;
-/** Inodes that one request changes at most: RENAME names four. */
+/** Words of a thread's list of changes. A request changes four inodes at most (RENAME). */
 export const CHANGES_MAX = 8;
 
 /** The header page. */
@@ -74,7 +74,7 @@ export const BUCKET = {
   INO_HI: 320,
   DEV_LO: 576,
   DEV_HI: 832,
-  /** Locks of directories: held while a name is removed or replaced. */
+  /** Locks of directories, which a hash of the inode chooses: held while names are changed. */
   NAMES_LOCK: 1088,
   /** {@linkcode OWNER_WORDS} columns: bit n of column m = owner 32 m + n uses the slot. */
   OWNERS: 1344,
@@ -86,6 +86,7 @@ export const OWNERS_OFFSET: number = REGISTRY_HEADER.SIZE;
 /** A multiple of 64. */
 export const BUCKETS_OFFSET: number = OWNERS_OFFSET + OWNER_COUNT_MAX * OWNER.SIZE;
 
+const PAGE_SIZE = 4096;
 /** Fewest and most slots of a table; powers of two. */
 export const SLOT_COUNT_MIN = 64;
 export const SLOT_COUNT_MAX: number = VERSION_SLOT_COUNT_MAX;
@@ -103,6 +104,11 @@ export function tableSize(slotCount: number): number {
 /** Index of the u32 of column `column` (BUCKET.*) that belongs to a slot. */
 export function slotWord(slot: number, column: number): number {
   return ((BUCKETS_OFFSET + column) >>> 2) + (slot >>> 6) * (BUCKET.SIZE >>> 2) + (slot & 63);
+}
+
+/** Bytes of the shared-memory region in which guests see the table: whole pages. */
+export function regionSize(slotCount: number): number {
+  return Math.ceil(tableSize(slotCount) / PAGE_SIZE) * PAGE_SIZE;
 }
 
 /** Whether a slot number can be an inode's. */

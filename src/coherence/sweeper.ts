@@ -65,7 +65,7 @@ export class Sweeper {
     try {
       if (owners.state(owner) === OWNER_FREE || !owners.tryLock(owner)) return false;
       try {
-        return owners.state(owner) !== OWNER_FREE && this.sweep(owner);
+        return owners.state(owner) !== OWNER_FREE && this.sweepDead(owner);
       } finally {
         owners.unlock(owner);
       }
@@ -82,8 +82,14 @@ export class Sweeper {
     for (const slot of loggedSlots(registry, owner)) clean = this.#endChanges(slot, owner) && clean;
     if (!clean) return false;
     owners.free(owner);
-    Atomics.add(registry.u32, REGISTRY_HEADER.SWEEPS >>> 2, 1);
     return true;
+  }
+
+  /** The same, and counts it: `owner` has not done it himself. */
+  sweepDead(owner: number): boolean {
+    const isClean = this.sweep(owner);
+    if (isClean) Atomics.add(this.#part.registry.u32, REGISTRY_HEADER.SWEEPS >>> 2, 1);
+    return isClean;
   }
 
   #freeLocksAndReferences(owner: number): void {

@@ -32,6 +32,11 @@ export function tryOpen(path: string, flags: number): number {
   return status(libc.open(encoder.encode(`${path}\0`), flags | O_NOFOLLOW | O_CLOEXEC, MODE));
 }
 
+/** Makes a new file nobody else's and ours to write, whatever the umask is. */
+export function setMode(fd: OwnedFd): void {
+  libc.fchmod(fd.number, MODE);
+}
+
 /** unlink(2). */
 export function unlink(path: string): void {
   libc.unlink(encoder.encode(`${path}\0`));

@@ -29,6 +29,7 @@ import {
   checkOwner,
   GIVE_ANOTHER,
   registryPath,
+  setMode,
   statOf,
   tryOpen,
   unlink,
@@ -42,6 +43,8 @@ export function makeFiles(registry: OwnedFd, path: string, slotCount: number): M
   let table: OwnedFd | null = null;
   try {
     table = newTable(path);
+    setMode(table);
+    setMode(registry);
     begin(registry, registryPath(path), 0, REGISTRY_MAGIC_HI);
     begin(table, path, VERSION_MAGIC_LO, VERSION_MAGIC_HI);
     allocate(table, tableSize(slotCount), path);

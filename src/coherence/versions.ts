@@ -18,6 +18,7 @@ import {
   MAIN_THREAD,
   OWNER_COUNT_MAX,
   OWNER_FREE,
+  regionSize,
   registrySize,
   tableSize,
 } from "./registry_layout.ts";
@@ -79,10 +80,12 @@ export class SharedVersions {
   readonly main: VersionsThread;
   readonly #files: VersionFiles;
   readonly #owners: Owners;
+  readonly #state: NativeMemory;
 
   private constructor(files: VersionFiles, place: VersionsPlace, state: NativeMemory) {
     this.#files = files;
     this.place = place;
+    this.#state = state;
     this.#owners = new Owners(files.registry.memory, place.registryFd);
     this.main = new VersionsThread(place, state, MAIN_THREAD);
   }
@@ -100,7 +103,7 @@ export class SharedVersions {
       self: () => self,
       mutex: new Mutex(state, STATE_HEADER.VERSIONS + VERSIONS_HEADER.SWEEP_MUTEX),
     });
-    const owner = owners.claim((predecessor) => sweeper.sweep(predecessor));
+    const owner = owners.claim((predecessor) => sweeper.sweepDead(predecessor));
     if (owner < 0) {
       files.close();
       throw new SetupError(
@@ -120,9 +123,14 @@ export class SharedVersions {
     return new SharedVersions(files, place, state);
   }
 
-  /** Bytes of the table. */
-  get tableSize(): number {
-    return tableSize(this.place.slotCount);
+  /** Bytes of the region in which guests see the table. */
+  get regionSize(): number {
+    return regionSize(this.place.slotCount);
+  }
+
+  /** How often a guest of this daemon was told of an inode for which there was no slot. */
+  get unversioned(): number {
+    return this.#state.u32[(STATE_HEADER.VERSIONS + VERSIONS_HEADER.UNVERSIONED) >>> 2]!;
   }
 
   /** Whether daemons that start now share this table. */

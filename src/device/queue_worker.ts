@@ -6,7 +6,7 @@
  * @module
  */
 
-import { tableSize } from "../coherence/registry_layout.ts";
+import { regionSize } from "../coherence/registry_layout.ts";
 import { VersionsThread } from "../coherence/versions.ts";
 import { VhostUserVersionRegion } from "../dax/version_region.ts";
 import { VhostUserWindow } from "../dax/vhost_user_window.ts";
@@ -50,7 +50,7 @@ async function makeFileSystem(
         const options = { demotes: config.dax === "auto", mappingMax, warn };
         const window = new VhostUserWindow(state, inodes, files, options);
         if (versions === null) return { window, versions: null };
-        const file = { fd: versions.guestFd, size: tableSize(versions.slotCount) };
+        const file = { fd: versions.guestFd, size: regionSize(versions.slotCount) };
         return { window, versions: new VhostUserVersionRegion(state, window, file, warn) };
       },
     });

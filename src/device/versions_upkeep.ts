@@ -1,6 +1,6 @@
 /**
  * What the main thread does for shared versions: once a second it takes back what daemons left that were killed; and it counts changes that are
- * made on the host itself, if it is to.
+ * made on the host itself, if it is to. It also says, once, what an operator should know: a table that is full, or that was replaced.
  *
  * @module
  */
@@ -20,6 +20,7 @@ export class VersionsUpkeep {
   readonly #timer: ReturnType<typeof setInterval>;
   #hostWatch: HostWatch | null = null;
   #isAlone = false;
+  #saidFull = false;
   /** Processes whose changes are counted by themselves. */
   #daemons: ReadonlySet<number>;
 
@@ -38,9 +39,9 @@ export class VersionsUpkeep {
     this.#isAlone = true;
   }
 
-  /** Bytes of the table. */
-  get tableSize(): number {
-    return this.#versions.tableSize;
+  /** Bytes of the region in which guests see the table. */
+  get regionSize(): number {
+    return this.#versions.regionSize;
   }
 
   /** `--watch-host`: from now on, changes in a directory that no daemon makes count, too. */
@@ -83,6 +84,13 @@ export class VersionsUpkeep {
     if (swept > 0) this.#log("info", `Shared versions: took back what ${swept} dead daemons left`);
     this.#daemons = versions.daemons();
     this.#confinement?.setDaemons(this.#daemons);
+    if (!this.#saidFull && versions.unversioned > 0) {
+      this.#saidFull = true;
+      this.#log(
+        "warn",
+        `The version table is full in places: guests ask each time for what has no slot; a table with more than ${versions.place.slotCount} --version-slots would have room`,
+      );
+    }
     if (this.#isAlone || versions.isCurrent) return;
     this.#isAlone = true;
     this.#log(

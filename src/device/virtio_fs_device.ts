@@ -135,7 +135,12 @@ export class VirtioFsDevice implements VhostUserDevice {
     }
     const device = new VirtioFsDevice(options, state, threads, versions);
     if (options.versions?.watchHost && options.fileSystem.kind === "passthrough") {
-      await device.#versions!.watchHost(options.fileSystem.config.sharedDir);
+      try {
+        await device.#versions!.watchHost(options.fileSystem.config.sharedDir);
+      } catch (error) {
+        await device.close();
+        throw error;
+      }
     }
     return device;
   }
@@ -169,6 +174,11 @@ export class VirtioFsDevice implements VhostUserDevice {
     first.control.call({ kind: "clear" });
   }
 
+  /** The state memory's file, for those who look into it. */
+  get stateFd(): number {
+    return this.#state.fd;
+  }
+
   get shmemBit(): number | null {
     if (this.#window !== null) return this.#window.protocolBit;
     return this.#versions === null ? null : VHOST_USER_PROTOCOL_F.SHMEM;
@@ -177,7 +187,7 @@ export class VirtioFsDevice implements VhostUserDevice {
   async openShmem(mappingCountMax: number): Promise<readonly number[]> {
     const sizes: number[] = [];
     if (this.#window !== null) sizes[DAX_REGION_ID] = await this.#window.open(mappingCountMax);
-    if (this.#versions !== null) sizes[VERSION_REGION_ID] = this.#versions.tableSize;
+    if (this.#versions !== null) sizes[VERSION_REGION_ID] = this.#versions.regionSize;
     return Array.from(sizes, (size) => size ?? 0);
   }
 

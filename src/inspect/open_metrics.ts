@@ -6,8 +6,8 @@
  * @module
  */
 
-import type { OpcodeRow, QueueRow, VersionsView } from "./snapshot.ts";
-import type { DaemonReport, Report } from "./report.ts";
+import type { OpcodeRow, QueueRow } from "./snapshot.ts";
+import type { DaemonReport, Report, TableReport } from "./report.ts";
 import { type Family, familyText, type Sample } from "./open_metrics_text.ts";
 import { durationHistogram } from "./open_metrics_histogram.ts";
 
@@ -226,7 +226,7 @@ function agedFamilies(now: number): FamilyOf<DaemonReport>[] {
 }
 
 /** Tables are shared: their samples name no daemon. */
-const TABLE_FAMILIES: readonly FamilyOf<VersionsView>[] = [
+const TABLE_FAMILIES: readonly FamilyOf<TableReport>[] = [
   tableFamily("gauge", "version_table_slots", "Slots.", ({ slotCount }) => slotCount),
   tableFamily("gauge", "version_table_slots_used", "Slots in use.", ({ used }) => used),
   tableFamily(
@@ -256,11 +256,14 @@ function tableFamily(
   type: "gauge" | "counter",
   name: string,
   help: string,
-  value: (view: VersionsView) => number,
-): FamilyOf<VersionsView> {
+  value: (view: TableReport) => number | null,
+): FamilyOf<TableReport> {
   const suffix = type === "counter" ? "_total" : "";
   return {
     ...{ name, type, help },
-    samples: (view) => [{ suffix, labels: { table: view.path }, value: value(view) }],
+    samples: (view) => {
+      const figure = value(view);
+      return figure === null ? [] : [{ suffix, labels: { table: view.path }, value: figure }];
+    },
   };
 }

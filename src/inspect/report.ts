@@ -23,10 +23,18 @@ export interface DaemonReport {
   readonly inodes: InodesView | null;
 }
 
+/** A version table. `used` and `free` are null where nobody asked: to count them all slots are looked at. */
+export type TableReport = Omit<VersionsView, "used" | "free"> & {
+  readonly used: number | null;
+  readonly free: number | null;
+};
+
 /** Daemons, and the version tables that they share. */
 export interface Report {
   /** Milliseconds since 1970. */
   readonly taken: number;
   readonly daemons: readonly DaemonReport[];
-  readonly versions: readonly VersionsView[];
+  readonly versions: readonly TableReport[];
+  /** Why something could not be read: a line each. */
+  readonly refused: readonly string[];
 }

@@ -43,6 +43,15 @@ export interface DaemonSummary {
   readonly versionTable: string | null;
 }
 
+/** `inspect list` */
+export interface DaemonsView {
+  readonly daemons: readonly DaemonSummary[];
+  /** Processes of other users, which could not be looked into. */
+  readonly unreadable: number;
+  /** Why a daemon is there and cannot be shown: of another version, say. */
+  readonly refused: readonly string[];
+}
+
 /** One opcode of one queue. */
 export interface OpcodeRow {
   readonly queue: number;
@@ -185,6 +194,8 @@ export interface QueueRow {
   readonly batches: number;
   readonly batchMax: number;
   readonly requests: number;
+  /** Requests that were put aside; `outstanding` has the first 64 of them. */
+  readonly waiting?: number;
   readonly outstanding: readonly RequestRow[];
 }
 

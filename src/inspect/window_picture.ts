@@ -7,6 +7,7 @@
  * @module
  */
 
+import { printable, shortened } from "./display_width.ts";
 import type { MappingRow, WindowView } from "./snapshot.ts";
 import { ageClass, AGES, windowCells, type WindowFile, windowFiles } from "./window_cells.ts";
 import { ageColour, fileColour } from "./window_colours.ts";
@@ -134,7 +135,9 @@ function fileLegend(
     const ranges = `${file.ranges} ${file.ranges === 1 ? "range " : "ranges"}`;
     const figures = `${ranges.padStart(13)}  ${ages(file, now).padStart(14)}  `;
     const path = file.path ?? `(nodeid ${file.nodeid})`;
-    return `${draw(look, options)}${figures}${shortened(path, options.width - 1 - figures.length)}`;
+    return `${draw(look, options)}${figures}${
+      shortened(printable(path), options.width - 1 - figures.length, "middle")
+    }`;
   });
   if (shown.length > most) lines.push(`… and ${shown.length - most} more files`);
   return lines;
@@ -155,14 +158,4 @@ function age(milliseconds: number): string {
   if (seconds < 60) return `${seconds.toFixed(0)} s`;
   if (seconds < 3600) return `${(seconds / 60).toFixed(0)} min`;
   return `${(seconds / 3600).toFixed(0)} h`;
-}
-
-/** The middle goes: the ends say most. Control characters, which a guest may put into names, must not reach the terminal. */
-function shortened(path: string, width: number): string {
-  // deno-lint-ignore no-control-regex
-  const text = path.replace(/[\x00-\x1f\x7f-\x9f]/g, "�");
-  if (text.length <= width) return text;
-  const kept = Math.max(2, width - 1);
-  const front = Math.floor(kept / 2);
-  return `${text.slice(0, front)}…${text.slice(text.length - (kept - front))}`;
 }

@@ -19,7 +19,7 @@ export class ChangeInProgress {
   /** References to slots of inodes that are not, or may not be, known here: given back at the end. */
   readonly #borrowed = new Int32Array(INODES_MAX);
   #borrowedCount = 0;
-  /** Directories whose names are locked. */
+  /** Locks of directories whose names are not to change. */
   #lockedFirst = 0;
   #lockedSecond = 0;
   /** Inodes without a slot, four words each: should another daemon give them one meanwhile, it has to be told afterwards. */
@@ -31,10 +31,10 @@ export class ChangeInProgress {
     this.#thread = thread;
   }
 
-  /** Locks the names of one or two directories (0 = none), always in the same order. */
-  lockNames(slot: number, otherSlot: number): void {
-    const first = Math.min(slot, otherSlot);
-    const second = Math.max(slot, otherSlot);
+  /** Locks the names of one or two directories (0 = none), always in the same order; see Registry.namesLockOf(). */
+  lockNames(lock: number, other: number): void {
+    const first = Math.min(lock, other);
+    const second = Math.max(lock, other);
     this.#lockedFirst = first === second ? 0 : first;
     this.#lockedSecond = second;
     const { registry } = this.#thread;

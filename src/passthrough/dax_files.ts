@@ -69,7 +69,10 @@ export class ShareFiles implements MappableFiles {
   openToMap(nodeid: number): number {
     this.openedWritable = false;
     if (!this.#share.budget.allowsDescriptor) return -ENFILE;
-    if (this.#share.config.readonly) return this.openToRead(nodeid);
+    // With shared versions every change is a request: what is stored through a mapping would be told to nobody.
+    if (this.#share.config.readonly || this.#share.versions !== null) {
+      return this.openToRead(nodeid);
+    }
     // O_NONBLOCK: EAGAIN instead of waiting for somebody to give up a lease (fcntl(2)).
     const fd = this.#share.reopen(nodeid, O_RDWR | O_NONBLOCK);
     if (READ_INSTEAD.has(fd)) return this.openToRead(nodeid);

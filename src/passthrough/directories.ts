@@ -29,6 +29,7 @@ import { isDot, isDotDot } from "../fuse/names.ts";
 import { DIRENTPLUS_VERSIONED } from "../wire/shared_versions.ts";
 import { VERSIONED_DIRECTORY_FLAGS } from "./cache_policy.ts";
 import { lookupEntry, lookupNewEntry, writeVersion } from "./names.ts";
+import { keepOpen } from "./opens.ts";
 import { ENTRIES_SIZE, SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -48,11 +49,8 @@ export function opendir(share: Share, request: Request, reply: Reply): Status {
   const fd = share.reopen(nodeid, O_RDONLY | O_DIRECTORY);
   share.inodes.release(nodeid);
   if (fd < 0) return fd;
-  const slot = share.handles.insert(fd, nodeid, 0);
-  if (slot === 0) {
-    libc.close(fd);
-    return -ENFILE;
-  }
+  const slot = keepOpen(share, fd, nodeid);
+  if (slot < 0) return slot;
   const flags = share.sharesVersions ? VERSIONED_DIRECTORY_FLAGS : share.policy.directoryFlags;
   reply.setOpen(0, slot, share.handles.generation(slot), flags);
   reply.size = OPEN_OUT.SIZE;
@@ -230,7 +228,8 @@ function lookupRecord(share: Share, fd: number, nodeid: number, at: number, repl
   const name = scratch.memory.pointerAt(at + DIRENT64.NAME);
   const inoLo = view.getUint32(at + DIRENT64.INO, true);
   const inoHi = view.getUint32(at + DIRENT64.INO + 4, true);
-  const known = inodes.mayKnow(inodes.devLo(nodeid), inodes.devHi(nodeid), inoLo, inoHi);
-  const find = known ? lookupEntry : lookupNewEntry;
-  return find(share, fd, nodeid, name, reply, reply.size);
+  const guess = inodes.guess(inodes.devLo(nodeid), inodes.devHi(nodeid), inoLo, inoHi);
+  return guess !== 0
+    ? lookupEntry(share, fd, nodeid, name, reply, reply.size, guess)
+    : lookupNewEntry(share, fd, nodeid, name, reply, reply.size);
 }

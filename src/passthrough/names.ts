@@ -15,7 +15,14 @@ import { O_NOFOLLOW } from "../sys/architecture.ts";
 import { ENOENT, ENOTDIR, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import { ENTRY_OUT, FUSE_ATTR_SUBMOUNT, FUSE_ROOT_ID, FUSE_SUBMOUNTS } from "../wire/fuse.ts";
-import { AT_SYMLINK_NOFOLLOW, O_CLOEXEC, O_PATH, S_IFDIR, S_IFMT } from "../wire/linux.ts";
+import {
+  AT_SYMLINK_NOFOLLOW,
+  O_CLOEXEC,
+  O_PATH,
+  PATH_MAX,
+  S_IFDIR,
+  S_IFMT,
+} from "../wire/linux.ts";
 import { writeAttr } from "./attributes.ts";
 import { daxFlag } from "./dax_files.ts";
 import { SCRATCH } from "./scratch.ts";
@@ -51,7 +58,8 @@ export function lookup(share: Share, request: Request, reply: Reply): Status {
 }
 
 /**
- * Looks `name` up in a directory and writes its ENTRY_OUT at `offset` of the reply, with one more lookup counted.
+ * Looks `name` up in a directory and writes its ENTRY_OUT at `offset` of the reply, with one more lookup counted. `guess`: the nodeid that it probably
+ * has, or 0.
  *
  * A known inode costs one system call: its descriptor pins (device, inode number), so the numbers alone identify it. A
  * new one is opened first and asked afterwards, so that what is recorded is what was opened.
@@ -63,7 +71,10 @@ export function lookupEntry(
   name: Deno.PointerObject,
   reply: Reply,
   offset: number,
+  guess = 0,
 ): Status {
+  // A version has to be read before the attributes: with a good guess of whose, they need not be asked for twice.
+  if (guess !== 0) share.loadVersion(guess);
   const stated = status(
     libc.statx(parentFd, name, AT_SYMLINK_NOFOLLOW, STATX_MASK, share.scratch.statx),
   );
@@ -72,7 +83,9 @@ export function lookupEntry(
   const nodeid = share.inodes.find(share.key, 1);
   share.expectsNew = nodeid === 0;
   if (nodeid === 0) return lookupNewEntry(share, parentFd, parent, name, reply, offset);
-  if (share.sharesVersions && !statAfterVersion(share, parentFd, name, nodeid)) {
+  if (
+    share.sharesVersions && nodeid !== guess && !statAfterVersion(share, parentFd, name, nodeid)
+  ) {
     share.inodes.forget(nodeid, 1);
     return lookupNewEntry(share, parentFd, parent, name, reply, offset);
   }
@@ -168,25 +181,62 @@ function isSubmount(share: Share, nodeid: number, parent: number): boolean {
   return (inodes.mode(nodeid) & S_IFMT) === S_IFDIR;
 }
 
-/** ".." below the root, for guests that export the share: answered only with a directory the guest knows, so it cannot climb out of a directory that was moved away. */
+/**
+ * ".." below the root: for guests that export the share, and for those whose directory another guest has moved. A parent that the guest does not know is
+ * told only if it lies below the root now, so that nobody climbs out of a directory that was moved away.
+ */
 function lookupParent(share: Share, reply: Reply, fd: number, nodeid: number): Status {
-  const { memory } = share.scratch;
-  const path = memory.pointerAt(memory.setCString(SCRATCH.PATH, ".."));
-  const parentFd = status(libc.openat(fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+  const parentFd = openParent(share, fd);
   if (parentFd < 0) return parentFd;
-  // Whose version would have to be read first is not known yet.
-  share.versions?.clear();
   let result = share.statFd(parentFd);
   if (result === 0) {
     share.loadKey();
     if (share.usesHandles) result = share.loadHandle(parentFd);
   }
-  libc.close(parentFd);
-  if (result < 0) return result;
-  const parent = share.inodes.find(share.key, 1);
+  let parent = result < 0 ? 0 : share.inodes.find(share.key, 1);
+  if (result === 0 && parent === 0 && isBelowRoot(share, parentFd)) {
+    parent = adoptFd(share, parentFd);
+    if (parent < 0) return parent;
+  } else {
+    share.loadVersion(parent);
+    if (parent !== 0) result = share.statFd(parentFd);
+    libc.close(parentFd);
+    if (result < 0 && parent !== 0) share.inodes.forget(parent, 1);
+    if (result < 0) return result;
+  }
   if (parent === 0) return -ESTALE;
   writeEntry(share, reply, 0, parent, nodeid);
   return 0;
+}
+
+function openParent(share: Share, fd: number): number {
+  const { memory } = share.scratch;
+  const path = memory.pointerAt(memory.setCString(SCRATCH.PATH, ".."));
+  return status(libc.openat(fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+}
+
+/** Whether going up from a directory leads to the share's root. */
+function isBelowRoot(share: Share, fd: number): boolean {
+  const { inodes, key } = share;
+  let at = fd;
+  let found = false;
+  for (let depth = 0; depth < PATH_MAX && !found; depth++) {
+    const inoLo = key.inoLo;
+    const devLo = key.devLo;
+    if (share.statFd(at) < 0) break;
+    share.loadKey();
+    // The host's root is its own parent.
+    if (depth > 0 && key.inoLo === inoLo && key.devLo === devLo) break;
+    found = key.inoLo === inodes.inoLo(FUSE_ROOT_ID) && key.inoHi === inodes.inoHi(FUSE_ROOT_ID) &&
+      key.devLo === inodes.devLo(FUSE_ROOT_ID) && key.devHi === inodes.devHi(FUSE_ROOT_ID);
+    if (found) break;
+    const above = openParent(share, at);
+    if (at !== fd) libc.close(at);
+    at = above;
+    if (at < 0) return false;
+  }
+  if (at !== fd) libc.close(at);
+  return found;
 }
 
 /** A name that does not exist: with a validity, the guest remembers that. */

@@ -70,6 +70,13 @@ export class NodeVersions {
     inodes.release(nodeid);
   }
 
+  /** An inode has been changed that is in nobody's hand here. */
+  countChange(devLo: number, devHi: number, inoLo: number, inoHi: number): void {
+    const { registry, slots } = this.thread;
+    const slot = registry.find(devLo, devHi, inoLo, inoHi);
+    if (slot !== 0) slots.count1(slot);
+  }
+
   /** The next reply has no version. */
   clear(): void {
     this.#slot = 0;

@@ -6,7 +6,7 @@
 
 import type { Reply } from "../fuse/reply.ts";
 import type { Request } from "../fuse/request.ts";
-import { EINVAL, EPERM, EROFS, ESTALE, type Status } from "../sys/errno.ts";
+import { EINVAL, ENOENT, EPERM, EROFS, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import {
   ENTRY_OUT,
@@ -30,6 +30,7 @@ import {
   RENAME_WHITEOUT,
 } from "../wire/linux.ts";
 import { O_NOFOLLOW } from "../sys/architecture.ts";
+import { tellChanged } from "./changes.ts";
 import { KEEP_CHECKS, KEEP_SETGID } from "./credentials.ts";
 import { FORBIDDEN } from "./ids/id_map.ts";
 import { lookupNewEntry, writeEntry, writeVersion } from "./names.ts";
@@ -110,8 +111,8 @@ function make(
       writeVersion(share, reply, ENTRY_OUT.SIZE);
     }
     // What the guest is not told of (ENFILE) must not stay: trying again would find it in the way. Nor may an inode
-    // without the label it must have.
-    if (result < 0) libc.unlinkat(parentFd, request.namePointer, removeFlags);
+    // without the label it must have. With ENOENT somebody else has taken it away already: what has the name now is not ours.
+    if (result < 0 && result !== -ENOENT) unmake(share, parentFd, request.namePointer, removeFlags);
   }
   share.giveBack(request.nodeid, parentFd);
   return result;
@@ -122,8 +123,23 @@ function labelNew(share: Share, request: Request, parentFd: number): Status {
   const fd = status(libc.openat(parentFd, request.namePointer, O_PATH | O_NOFOLLOW, 0));
   if (fd < 0) return fd;
   const result = applyLabel(share, request, fd);
+  tellChanged(share, fd);
   libc.close(fd);
   return result;
+}
+
+/** Takes away what was just made, and what others may have found already. */
+export function unmake(
+  share: Share,
+  parentFd: number,
+  name: Deno.PointerObject,
+  flags: number,
+): void {
+  const fd = status(libc.openat(parentFd, name, O_PATH | O_NOFOLLOW, 0));
+  libc.unlinkat(parentFd, name, flags);
+  if (fd < 0) return;
+  tellChanged(share, fd);
+  libc.close(fd);
 }
 
 export function mknod(share: Share, request: Request, reply: Reply): Status {

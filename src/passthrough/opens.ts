@@ -45,7 +45,8 @@ import {
 import { dropOwner } from "./locks.ts";
 import { VERSIONED_FILE_FLAGS } from "./cache_policy.ts";
 import { adoptFd, openEntry, writeEntry, writeVersion } from "./names.ts";
-import { applyLabel, enterCaller, leaveCaller } from "./nodes.ts";
+import { tellChanged } from "./changes.ts";
+import { applyLabel, enterCaller, leaveCaller, unmake } from "./nodes.ts";
 import type { Share } from "./share.ts";
 import { dropMappedCapabilities } from "./xattrs.ts";
 
@@ -90,13 +91,22 @@ function writes(flags: number): boolean {
   return (flags & O_ACCMODE) !== O_RDONLY || (flags & O_TRUNC) !== 0;
 }
 
+/** Takes an open descriptor into the handle table: its slot, or a negative errno. */
+export function keepOpen(share: Share, fd: number, nodeid: number): number {
+  let result: number = share.inodes.acquire(nodeid) ? share.handles.insert(fd, nodeid, 0) : -ESTALE;
+  if (result > 0) return result;
+  if (result === 0) {
+    share.inodes.release(nodeid);
+    result = -ENFILE;
+  }
+  libc.close(fd);
+  return result;
+}
+
 /** OPEN_OUT at `offset` of the reply for a new descriptor, which the handle table takes over. */
 function replyOpen(share: Share, reply: Reply, offset: number, fd: number, nodeid: number): Status {
-  const slot = share.handles.insert(fd, nodeid, 0);
-  if (slot === 0) {
-    libc.close(fd);
-    return -ENFILE;
-  }
+  const slot = keepOpen(share, fd, nodeid);
+  if (slot < 0) return slot;
   let flags = share.sharesVersions ? VERSIONED_FILE_FLAGS : share.policy.fileFlags;
   const quiet = !share.session.has(FUSE_POSIX_LOCKS) &&
     share.closesQuietly(share.inodes.mountId(nodeid), fd);
@@ -139,7 +149,7 @@ export function create(share: Share, request: Request, reply: Reply): Status {
   let result: Status;
   if (fd >= 0) {
     result = replyCreated(share, request, reply, fd, parent);
-    if (result < 0) libc.unlinkat(parentFd, name, 0);
+    if (result < 0) unmake(share, parentFd, name, 0);
   } else if (fd === -EEXIST && (guestFlags & O_EXCL) === 0) {
     result = openExisting(share, request, parentFd, flags, reply);
   } else {
@@ -190,6 +200,7 @@ function replyCreated(
   parent: number,
 ): Status {
   const labelled = applyLabel(share, request, fd);
+  if (request.labelNameSize > 0) tellChanged(share, fd);
   if (labelled < 0) {
     libc.close(fd);
     return labelled;

@@ -140,7 +140,10 @@ export class PassthroughFs extends FileSystem {
     this.#share.mountKinds.clear();
     if (config.dax === "never" || window.size === 0) return 0;
     if ((negotiation.offered & wire.FUSE_MAP_ALIGNMENT) === 0) return 0;
-    const result = window.begin(config.readonly);
+    // What is stored through a mapping counts in no version: a kernel would do so at each write(2), and guests that share hold to reading.
+    const { versions } = this.#share;
+    if (versions !== null && (negotiation.offered2 & FUSE2_SHARED_VERSIONS) === 0) return 0;
+    const result = window.begin(config.readonly || versions !== null);
     if (result !== 0 || !window.mapsWritable) return result;
     negotiation.wanted |= wire.FUSE_MAP_ALIGNMENT;
     negotiation.wanted2 |= wire.FUSE2_HAS_INODE_DAX;

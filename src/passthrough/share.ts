@@ -113,7 +113,7 @@ export class Share {
     });
     this.versions = versions === null ? null : new NodeVersions(versions, this.inodes, state);
     this.daxInodes = new DaxInodeTable(state, this.inodes);
-    this.handles = new HandleTable(state);
+    this.handles = new HandleTable(state, (nodeid) => this.inodes.release(nodeid));
     this.mounts = new MountTable(state);
     this.#stat = this.scratch.memory.view;
     this.budget = new Budget(config.budget, descriptorLimit(), this);

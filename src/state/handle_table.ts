@@ -24,6 +24,7 @@ const SLOT_WORDS = HANDLE_SLOT.SIZE >>> 2;
 const REFERENCES = HANDLE_SLOT.REFERENCES >>> 2;
 const FD = HANDLE_SLOT.FD >>> 2;
 const NODEID = HANDLE_SLOT.NODEID >>> 2;
+const INODE = HANDLE_SLOT.INODE >>> 2;
 const FLAGS = HANDLE_SLOT.FLAGS >>> 2;
 const GENERATION = HANDLE_SLOT.GENERATION >>> 2;
 const NEXT = HANDLE_SLOT.NEXT >>> 2;
@@ -39,9 +40,12 @@ export class HandleTable {
   readonly #u32: Uint32Array;
   readonly #i32: Int32Array;
   readonly #mutex: Mutex;
+  readonly #closed: (nodeid: number) => void;
   readonly #directoryMutexes: readonly Mutex[];
 
-  constructor(memory: NativeMemory) {
+  /** `closed` is told of each handle that is gone: `nodeid`'s inode need not be kept for it any more. */
+  constructor(memory: NativeMemory, closed: (nodeid: number) => void) {
+    this.#closed = closed;
     this.#u32 = memory.u32;
     this.#i32 = memory.i32;
     this.#mutex = new Mutex(memory, STATE_HEADER.HANDLE_MUTEX);
@@ -59,7 +63,10 @@ export class HandleTable {
     return Atomics.load(this.#u32, USED);
   }
 
-  /** Takes `fd` over and returns its slot; 0 if the table is full (then the caller keeps `fd`). */
+  /**
+   * Takes `fd` over, and one hold on the inode, and returns its slot; 0 if the table is full (then the caller keeps both). An open file keeps its inode,
+   * so that its nodeid means no other.
+   */
   insert(fd: number, nodeid: number, flags: number): number {
     this.#mutex.lock();
     let slot = this.#u32[FREE]!;
@@ -74,6 +81,7 @@ export class HandleTable {
     const word = this.#word(slot);
     this.#i32[word + FD] = fd;
     this.#u32[word + NODEID] = nodeid;
+    this.#u32[word + INODE] = nodeid;
     this.#u32[word + FLAGS] = flags;
     this.#u32[word + CURSOR_LO] = 0;
     this.#u32[word + CURSOR_HI] = 0;
@@ -173,10 +181,12 @@ export class HandleTable {
     this.#i32[word + FD] = -1;
     this.#u32[word + GENERATION]!++;
     Atomics.sub(this.#u32, USED, 1);
+    const nodeid = this.#u32[word + INODE]!;
     this.#mutex.lock();
     this.#u32[word + NEXT] = this.#u32[FREE]!;
     this.#u32[FREE] = slot;
     this.#mutex.unlock();
     libc.close(fd);
+    this.#closed(nodeid);
   }
 }

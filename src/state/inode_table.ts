@@ -241,8 +241,8 @@ export class InodeTable {
     return known;
   }
 
-  /** Whether (dev, ino) may be known: a hint that costs no system call, for choosing the cheaper way to look up. */
-  mayKnow(devLo: number, devHi: number, inoLo: number, inoHi: number): boolean {
+  /** The nodeid that (dev, ino) may have, or 0: a hint that costs no system call, for choosing the cheaper way to look up. */
+  guess(devLo: number, devHi: number, inoLo: number, inoHi: number): number {
     this.#mutex.lock();
     let slot = this.#u32[this.#bucket(inoLo, inoHi, devLo, this.#u32[HASH_BITS]!)]!;
     while (slot !== 0) {
@@ -254,7 +254,7 @@ export class InodeTable {
       slot = this.#u32[word + NEXT]!;
     }
     this.#mutex.unlock();
-    return slot !== 0;
+    return slot;
   }
 
   /**

@@ -86,6 +86,9 @@ export const STATE_HEADER = {
   SIZE: 4096,
 } as const;
 
+/** The session, from STATE_HEADER.SESSION on, as `fuse/session.ts` keeps it. */
+export const SESSION_WORDS_AT = { ACTIVE: 0, MINOR: 4, FLAGS: 8, FLAGS2: 12, COUNT: 16 } as const;
+
 /** The DAX window, from STATE_HEADER.DAX on. Doubles hold whole numbers. */
 export const DAX_HEADER = {
   /** Guards the back-end channel and everything here but COMMANDS. */
@@ -260,6 +263,8 @@ export const HANDLE_SLOT = {
   /** Directories: where the descriptor's own position stands, as the cookie it was reached by. */
   CURSOR_LO: 24,
   CURSOR_HI: 28,
+  /** The inode that is kept for it; NODEID is 0 once it is being closed. */
+  INODE: 32,
   SIZE: 64,
 } as const;
 

@@ -84,7 +84,6 @@ export class QueueRecord {
     this.#f64[this.#double + (QUEUE_RECORD.CURRENT_SINCE >>> 3)] = performance.timeOrigin +
       this.#began;
     Atomics.store(u32, sequence, u32[sequence]! + 1);
-    this.#served++;
   }
 
   /** It has been answered. */
@@ -92,6 +91,7 @@ export class QueueRecord {
     const now = performance.now();
     this.#counters.count(opcode, status, bytesIn, bytesOut, (now - this.#began) * NANOSECONDS);
     this.#began = now;
+    this.#served++;
   }
 
   /** A turn has ended; the ring's indices are these. */
@@ -99,6 +99,8 @@ export class QueueRecord {
     this.#setWord(QUEUE_RECORD.CURRENT_OPCODE, 0);
     this.#setWord(QUEUE_RECORD.NEXT_AVAIL, nextAvail);
     this.#setWord(QUEUE_RECORD.NEXT_USED, nextUsed);
+    // Requests that wait are tried a hundred times a second.
+    if (this.#served === 0) return;
     this.#add(QUEUE_RECORD.BATCHES);
     const most = this.#double + (QUEUE_RECORD.BATCH_MAX >>> 3);
     if (this.#served > this.#f64[most]!) this.#f64[most] = this.#served;

@@ -48,6 +48,11 @@ export class StateMemory {
     return new StateMemory(fd, mapping);
   }
 
+  /** Of its file, for readers that are no part of the daemon. */
+  get fd(): number {
+    return this.#fd.number;
+  }
+
   get memory(): NativeMemory {
     return this.mapping.memory;
   }

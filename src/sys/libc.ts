@@ -113,6 +113,7 @@ const SYMBOLS = {
   unlink: { parameters: ["buffer"], result: "i32" },
   chown: { parameters: ["buffer", "u32", "u32"], result: "i32" },
   chmod: { parameters: ["buffer", "u32"], result: "i32" },
+  pread_bytes: { name: "pread", parameters: ["i32", "buffer", "i32", "i64"], result: "i32" },
   write_bytes: { name: "write", parameters: ["i32", "buffer", "i32"], result: "i32" },
   fcntl_int: { name: "fcntl", parameters: ["i32", "i32", "i32"], result: "i32" },
   getgrnam: { parameters: ["buffer"], result: "pointer" },

@@ -6,7 +6,7 @@
  * ## The table
  *
  * An array of 64-bit slots in shared memory, little-endian, read-only for guests (shared-memory region {@linkcode VERSION_REGION_ID}). One
- * slot per inode in use by any daemon of the host. A slot's value only ever grows:
+ * slot per inode in use by any daemon of the host. A slot never has a value twice, and equal means unchanged (larger means nothing):
  *
  * | bits     | meaning                                                                  |
  * |----------|--------------------------------------------------------------------------|
@@ -84,7 +84,7 @@ const { NODE, NEW_DIRECTORY, LINKED, COPY_TARGET, NAMED, NEW_NAMED, IF_TRUNCATED
 
 /**
  * The one table of what changes what. Each inode that a successful request names in one role or several is changed exactly once: {@linkcode CHANGE}
- * is added to its slot. A failed one may have changed something, too, and counts the same. Times of last access are not versioned,
+ * is added to its slot, and guests rely on that number: {@linkcode VERSION_TABLE_LAYOUT} goes up with any change here. A failed one may have changed something, too, and counts the same. Times of last access are not versioned,
  * nor are blocks allocated late by the host, nor stores through a mapping: no request says so.
  */
 export const CHANGED_BY: Readonly<Record<number, number>> = {

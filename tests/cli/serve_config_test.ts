@@ -28,6 +28,7 @@ Deno.test("serveConfig() has the documented defaults", () => {
     window: { size: 512 * 1024 ** 2, protocolBit: 22 },
     versions: null,
     stateFile: null,
+    metricsSocket: null,
     passthrough: { sharedDir: "/srv", ...PASSTHROUGH_DEFAULTS },
   });
 });
@@ -88,6 +89,7 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
     ...["--dax-window", "8G", "--dax-protocol-bit", "21"],
     ...["--cache", "shared", "--version-table", "/dev/shm/v", "--version-slots", "1024"],
     ...["--watch-host", "--state-file", "/run/s.state"],
+    ...["--metrics-socket", "/run/s.metrics"],
   );
   assert.deepEqual({ ...found, passthrough: null }, {
     endpoint: { kind: "path", path: "/run/s", group: "kvm" },
@@ -99,6 +101,7 @@ Deno.test("serveConfig() takes every option of the daemon", () => {
     window: { size: 8 * 1024 ** 3, protocolBit: 21 },
     versions: { path: "/dev/shm/v", slotCount: 1024, watchHost: true },
     stateFile: "/run/s.state",
+    metricsSocket: "/run/s.metrics",
     passthrough: null,
   });
 });
@@ -155,6 +158,7 @@ const MISUSES: readonly (readonly string[])[] = [
   ["--shared-dir=/s", "--socket-path=/r", "--cache=auto", "--version-slots=64"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache=always", "--watch-host"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--version-table="],
+  ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--num-request-queues=15"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--version-slots=1000"],
   ["--shared-dir=/s", "--socket-path=/r", "--cache=shared", "--version-slots=32"],
   ["--shared-dir=/s", "--socket-path=/r", "--timeout=-1"],

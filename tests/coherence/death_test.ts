@@ -1,7 +1,7 @@
 import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
 import { libc } from "../../src/sys/libc.ts";
 import { unmapAddress } from "../../src/sys/native_memory.ts";
-import { CHANGE } from "../../src/wire/shared_versions.ts";
+import { CHANGE, CHANGES_IN_PROGRESS } from "../../src/wire/shared_versions.ts";
 import { dieAtWrite } from "./sudden_death.ts";
 import { type Daemon, leftovers, slotsOf, TableFiles } from "./table_files.ts";
 
@@ -161,6 +161,89 @@ Deno.test("guests that a daemon leaves behind do not take the slots' last versio
     notDeepEqual([slots.low(mortal.own), slots.high(mortal.own)], before, end);
     mortal.daemon[Symbol.dispose]();
   }
+});
+
+Deno.test("whoever finds a lock that a dead daemon holds goes on by itself", () => {
+  using files = new TableFiles(64);
+  using survivor = files.daemon();
+  const { registry } = survivor.thread;
+  const shared = registry.acquire(DEV, 0, SHARED_INO, 0);
+  const uses: readonly [string, (mortal: Mortal) => void, () => void][] = [
+    ["a bucket", ({ daemon }) => {
+      // The lock is taken with the first write.
+      ok(dieAtWrite(2, () => daemon.thread.registry.acquire(DEV, 0, NEW_INO, 0)));
+    }, () => registry.find(DEV, 0, SHARED_INO, 0)],
+    ["the names of a directory", ({ daemon }) => daemon.thread.registry.lockNames(shared), () => {
+      registry.lockNames(shared);
+      registry.unlockNames(shared);
+    }],
+  ];
+  for (const [what, lock, use] of uses) {
+    const mortal = new Mortal(files);
+    lock(mortal);
+    mortal.daemon.kill();
+    const { sweeps } = survivor;
+    use();
+    equal(survivor.sweeps, sweeps + 1, what);
+    deepEqual(leftovers(survivor, [survivor]), [], what);
+  }
+});
+
+Deno.test("a change of the living is not ended with that of the dead; what is left of the dead is, later", () => {
+  using files = new TableFiles(64);
+  using survivor = files.daemon();
+  const { log, registry, slots } = survivor.thread;
+  const shared = registry.acquire(DEV, 0, SHARED_INO, 0);
+  const mortal = new Mortal(files);
+  for (const { thread } of [survivor, mortal.daemon]) {
+    thread.log.enter(0, shared);
+    thread.slots.begin(shared);
+  }
+  mortal.daemon.kill();
+  using third = files.daemon();
+  for (const daemon of [survivor, third]) {
+    equal(daemon.versions.sweep(), 0);
+    equal(slots.low(shared) & CHANGES_IN_PROGRESS, 2);
+    // His references are back all the same.
+    equal(registry.find(DEV, 0, OWN_INO, 0), 0);
+  }
+  slots.end(shared);
+  log.strike(0);
+  equal(slots.low(shared) & CHANGES_IN_PROGRESS, 1);
+  equal(third.versions.sweep(), 1);
+  deepEqual(leftovers(survivor, [survivor, third]), []);
+});
+
+Deno.test("two dead daemons with changes of one inode", () => {
+  using files = new TableFiles(64);
+  using survivor = files.daemon();
+  const { registry, slots } = survivor.thread;
+  const shared = registry.acquire(DEV, 0, SHARED_INO, 0);
+  const before = slots.low(shared);
+  const mortals = [new Mortal(files), new Mortal(files)];
+  for (const { daemon } of mortals) {
+    daemon.thread.log.enter(0, shared);
+    daemon.thread.slots.begin(shared);
+  }
+  for (const { daemon } of mortals) daemon.kill();
+  equal(survivor.versions.sweep(), 2);
+  deepEqual(leftovers(survivor, [survivor]), []);
+  ok(slots.low(shared) > before);
+});
+
+Deno.test("an orderly end is not counted as a death", () => {
+  using files = new TableFiles(64);
+  using survivor = files.daemon();
+  files.daemon()[Symbol.dispose]();
+  equal(survivor.sweeps, 0);
+  files.daemon().kill();
+  equal(survivor.versions.sweep(), 1);
+  equal(survivor.sweeps, 1);
+  // A number that is taken over is a death, too.
+  files.daemon().kill();
+  using next = files.daemon();
+  equal(next.owner, 1);
+  equal(survivor.sweeps, 2);
 });
 
 /** Takes away what a daemon that was never finished has open and mapped of a table's files: all but `other`'s. */

@@ -23,14 +23,19 @@ export function start(told: StormProcess): Started {
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  const report = child.output().then(({ signal, success, stdout, stderr }) => {
+    const text = new TextDecoder();
+    const complaint = text.decode(stderr);
+    if (complaint !== "") throw new Error(complaint);
+    if (signal === "SIGKILL") return null;
+    if (!success) throw new Error("a process failed");
+    return JSON.parse(text.decode(stdout)) as StormReport;
+  });
+  // It is looked at in the end, and may fail before that.
+  report.catch(() => {});
   return {
     pid: child.pid,
-    report: child.output().then(({ signal, success, stdout, stderr }) => {
-      if (signal === "SIGKILL") return null;
-      const text = new TextDecoder();
-      if (!success) throw new Error(`a process failed: ${text.decode(stderr)}`);
-      return JSON.parse(text.decode(stdout)) as StormReport;
-    }),
+    report,
     kill: () => {
       try {
         child.kill("SIGKILL");

@@ -158,6 +158,7 @@ function isAlive(pid: number): boolean {
   return true;
 }
 
-function pause(milliseconds: number): void {
+/** Sleeps. */
+export function pause(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }

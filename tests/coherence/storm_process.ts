@@ -61,6 +61,8 @@ function inWorker(part: StormThread): Promise<StormCounts> {
   const worker = new Worker(new URL("./storm_thread.ts", import.meta.url), { type: "module" });
   worker.onmessage = ({ data }: MessageEvent<StormCounts>) => {
     worker.terminate();
+    // At once: the process may be killed before its report.
+    if (data.error !== null) console.error(data.error);
     resolve(data);
   };
   worker.onerror = (event) => {

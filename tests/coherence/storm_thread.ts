@@ -10,7 +10,7 @@ import { stateMemoryAt } from "../../src/state/state_memory.ts";
 import { NativeMemory } from "../../src/sys/native_memory.ts";
 import { CHANGES_IN_PROGRESS } from "../../src/wire/shared_versions.ts";
 import { randomNumbers } from "../intervals/random.ts";
-import { MODEL_SIZE, StormModel } from "./storm_model.ts";
+import { MODEL_SIZE, pause, StormModel } from "./storm_model.ts";
 import { killAtWrite } from "./sudden_death.ts";
 
 /** What a thread does. */
@@ -38,6 +38,10 @@ export interface StormCounts {
   readonly changes: number;
   readonly error: string | null;
 }
+
+/** One change in so many takes up to so long. */
+const LONG_ONE_IN = 150;
+const LONG_MS = 10;
 
 /** An inode's number in all four words, so that each matters. */
 export function keyOf(inode: number): [devLo: number, devHi: number, inoLo: number, inoHi: number] {
@@ -138,6 +142,8 @@ class Storm {
       slots.begin(this.#slotOf[one]!);
     }
     for (let spins = this.#random(200); spins > 0; spins--) this.#random(2);
+    // Some system calls take long: others are killed, and swept up after, meanwhile.
+    if (this.#random(LONG_ONE_IN) === 0) pause(this.#random(LONG_MS));
     for (const [i, one] of changed.entries()) {
       const slot = this.#slotOf[one]!;
       const low = slots.low(slot);

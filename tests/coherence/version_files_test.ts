@@ -385,7 +385,7 @@ Deno.test("version table: one that is there keeps its number of slots", () => {
   using first = files.daemon();
   const second = VersionFiles.open({ path: files.path, slotCount: 4096 });
   equal(second.slotCount, SLOTS);
-  equal(first.versions.tableSize, tableSize(SLOTS));
+  equal(first.thread.slots.count, SLOTS);
   second.close();
 });
 

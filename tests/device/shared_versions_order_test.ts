@@ -1,12 +1,12 @@
 /** `--cache shared`: a version is never newer than what it is said of, and a change is told before it is answered. */
 import assert from "node:assert/strict";
-import { type Pending, writeBody } from "../support/fuse_client.ts";
+import { type Pending, ROOT, writeBody } from "../support/fuse_client.ts";
 import { FATTR, O, OP, readAttr, setattrBody } from "../support/fuse_wire.ts";
 import { Lease } from "../support/lease.ts";
 import { concat, name, text, words } from "../support/little_endian.ts";
 import { SharedShare } from "../support/shared_share.ts";
 import { until } from "../support/daemon.ts";
-import { CHANGE, IN_PROGRESS } from "../support/version_table.ts";
+import { CHANGE, IN_PROGRESS, readVersionedEntry } from "../support/version_table.ts";
 import { VersionedGuest } from "../support/versioned_guest.ts";
 
 const share = new SharedShare(2, ["--dax", "never"]);
@@ -17,6 +17,9 @@ const MODE = { valid: FATTR.MODE, mode: 0o600 } as const;
 /** How many writes a storm has, and how many are with the daemon at once. */
 const WRITES = 3_000;
 const AT_ONCE = 20;
+
+/** Rounds of the storm in which 50 requests go to each daemon at once. */
+const BATCHES = 100;
 
 /** Requests of one kind in a row, always several at the daemon, while something else goes on. */
 function storm(
@@ -75,6 +78,39 @@ share.test("shared versions: LOOKUP in a storm of another guest's writes", ({ tr
   assert.equal(done(reader.versions.slot(index)), BigInt(WRITES));
   assert.equal(reader.walk("f").entry.attr.size, BigInt(WRITES));
   assert.ok(before > 20, `${before} looks, ${exact} of them when nothing was going on`);
+});
+
+share.test("shared versions: many LOOKUPs at the same time as many writes", ({ tree, daemons }) => {
+  tree.file("f");
+  using writer = VersionedGuest.connect(daemons[0]!.socketPath, { queueSize: 256 });
+  using reader = VersionedGuest.connect(daemons[1]!.socketPath, { queueSize: 256 });
+  const { version: first } = reader.walk("f");
+  const { nodeid } = writer.walk("f").entry;
+  const fh = writer.fuse.open(nodeid, O.RDWR);
+  let inTheMidst = 0;
+  let size = 0n;
+  // This process sleeps while the daemons work, so that they have the processors.
+  for (let round = 0; round < BATCHES; round += 1) {
+    const looks: Pending[] = [];
+    const writes: Pending[] = [];
+    for (let at = 0; at < 50; at += 1) {
+      looks.push(reader.fuse.add(OP.LOOKUP, ROOT, name("f"), { room: 144 }));
+      writes.push(writer.fuse.add(OP.WRITE, nodeid, writeBody(fh, size++, text("x")), { room: 8 }));
+    }
+    reader.guest.queues[1]!.publish();
+    writer.guest.queues[1]!.publish();
+    for (const each of looks) {
+      const { version, entry: { attr } } = readVersionedEntry(reader.fuse.wait(each).body);
+      const told = (version - first) / CHANGE;
+      assert.ok(attr.size >= told, `round ${round}: size ${attr.size} under version ${told}`);
+      if ((version & IN_PROGRESS) !== 0n || attr.size !== told) inTheMidst += 1;
+    }
+    for (const each of writes) assert.equal(writer.fuse.wait(each).error, 0);
+  }
+  assert.ok(
+    inTheMidst > 0,
+    "some were asked for in the midst of a write, or saw more than had been told",
+  );
 });
 
 share.test("shared versions: READDIRPLUS in a storm of another guest's writes", ({ tree, daemons }) => {

@@ -11,7 +11,12 @@ import { Lease } from "../support/lease.ts";
 import { concat, name, words } from "../support/little_endian.ts";
 import { SharedShare } from "../support/shared_share.ts";
 import type { TempTree } from "../support/temp_tree.ts";
-import { IN_PROGRESS, readVersionedEntry, type VersionedEntry } from "../support/version_table.ts";
+import {
+  CHANGE,
+  IN_PROGRESS,
+  readVersionedEntry,
+  type VersionedEntry,
+} from "../support/version_table.ts";
 import { VersionedGuest } from "../support/versioned_guest.ts";
 
 const share = new SharedShare(2, ["--dax", "never"]);
@@ -101,6 +106,50 @@ for (const [what, race] of Object.entries(RACES)) {
       );
     }
     console.log(`    ${before} of ${ROUNDS} replies are of before the change`);
+  });
+}
+
+/** Takes the name away, or gives it to another, that LINK is about to give to a file. */
+const TAKERS: Record<string, (fuse: FuseClient, tree: TempTree, at: number) => Pending> = {
+  UNLINK: (fuse, _, at) => fuse.submit(OP.UNLINK, ROOT, name(`name${at}`)),
+  RENAME: (fuse, tree, at) => {
+    tree.file(`new${at}`);
+    return fuse.submit(OP.RENAME, ROOT, concat(words(ROOT), name(`new${at}`), name(`name${at}`)));
+  },
+};
+
+for (const [what, submit] of Object.entries(TAKERS)) {
+  share.test(`shared versions: LINK against ${what} of the name that was not there yet`, ({ tree, daemons }) => {
+    const seed = seedOf();
+    const random = randomNumbers(seed);
+    using taking = VersionedGuest.connect(daemons[0]!.socketPath);
+    using linking = VersionedGuest.connect(daemons[1]!.socketPath);
+    const { versions } = linking;
+    let taken = 0;
+    for (let at = 0; at < ROUNDS; at += 1) {
+      tree.file(`seen${at}`);
+      const { index, entry: { nodeid } } = linking.walk(`seen${at}`);
+      const before = versions.slot(index);
+      const body = concat(words(nodeid), name(`name${at}`));
+      const link = () => linking.fuse.submit(OP.LINK, ROOT, body, { room: 144 });
+      const early = random(2) === 0 ? link() : null;
+      spin(random(100));
+      const take = submit(taking.fuse, tree, at);
+      spin(random(100));
+      const linked = linking.fuse.wait(early ?? link());
+      taking.fuse.wait(take);
+      if (linked.error !== 0) continue;
+      // Both have been answered. A guest that sees its own change alone believes what the reply says.
+      const told = versions.slot(index);
+      const { attr } = readVersionedEntry(linked.body).entry;
+      const now = linking.fuse.getattr(nodeid);
+      if (now.nlink !== attr.nlink) taken += 1;
+      assert.ok(
+        told !== before + CHANGE || now.nlink === attr.nlink,
+        `round ${at}: ${attr.nlink} names for ever; again with VIRTIOFSD_TS_SEED=${seed} VIRTIOFSD_TS_STEPS=${ROUNDS}`,
+      );
+    }
+    console.log(`    ${taken} of ${ROUNDS} names were taken at once`);
   });
 }
 

@@ -111,7 +111,7 @@ export class Target {
       count: (...counted) => this.#recorder.count(...counted),
     });
     this.#inodes = new InodeTable(state, NOTHING_ELSE);
-    this.#handles = new HandleTable(state);
+    this.#handles = new HandleTable(state, () => {});
     this.#locks = new LockTable(state);
     const region = { guestAddress: 0, userAddress: 0, hostAddress: this.memory.address };
     this.#guest = new GuestMemory([{ ...region, size: AT.END }]);

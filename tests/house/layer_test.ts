@@ -13,6 +13,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   dax: ["fuse", "intervals", "state", "sys", "wire"],
   coherence: ["state", "sys", "wire"],
   passthrough: ["coherence", "fuse", "state", "sys", "wire"],
+  inspect: ["coherence", "intervals", "state", "sys", "wire"],
   vhost_user: ["memory", "sys", "wire"],
   device: [
     "coherence",

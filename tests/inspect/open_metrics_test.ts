@@ -54,7 +54,7 @@ Deno.test("openMetrics() names a shared table once, and escapes labels", () => {
 });
 
 Deno.test("openMetrics() of no daemon is empty and valid", () => {
-  deepEqual(openMetrics({ taken: NOW, daemons: [], versions: [] }), "# EOF\n");
+  deepEqual(openMetrics({ taken: NOW, daemons: [], versions: [], refused: [] }), "# EOF\n");
 });
 
 Deno.test("the parser refuses what is not OpenMetrics", () => {
@@ -69,4 +69,15 @@ Deno.test("the parser refuses what is not OpenMetrics", () => {
     "# TYPE a gauge\na 1e-6\n# EOF\n",
   ];
   for (const text of bad) throws(() => parseOpenMetrics(text), text);
+});
+
+Deno.test("docs/metrics.md names all metrics, and no others", () => {
+  const text = Deno.readTextFileSync(new URL("../../docs/metrics.md", import.meta.url));
+  const rows = text.split("\n").filter((line) => line.startsWith("| `"));
+  const named = rows.flatMap((row) =>
+    [...row.split("|")[1]!.matchAll(/`(\w+)`/g)].map(([, name]) => `virtiofsd_${name}`)
+  );
+  const suffix: Record<string, string> = { counter: "_total", info: "_info" };
+  const known = [...families.values()].map(({ name, type }) => name + (suffix[type] ?? ""));
+  deepEqual(named.toSorted(), known.toSorted());
 });

@@ -156,5 +156,10 @@ export function versionsView(): VersionsView {
 
 /** Two daemons and their table. */
 export function report(): Report {
-  return { taken: NOW, daemons: [daemonReport(), daemonReport(4712)], versions: [versionsView()] };
+  return {
+    taken: NOW,
+    daemons: [daemonReport(), daemonReport(4712)],
+    versions: [versionsView()],
+    refused: ["the state of process 7 is damaged"],
+  };
 }

@@ -251,7 +251,7 @@ Deno.test("DESTROY, and a new INIT, drop everything the guest held", async () =>
   }
 });
 
-Deno.test("FORGET of an inode with locks drops them, with their descriptors", async () => {
+Deno.test("an open file keeps its inode and its locks; FORGET and RELEASE drop them, with their descriptors", async () => {
   await using share = await ShareClient.start({ posixLocks: true });
   share.tree.file("file", "x");
   const before = held(share);
@@ -259,10 +259,11 @@ Deno.test("FORGET of an inode with locks drops them, with their descriptors", as
   const fh = await share.open(nodeid);
   equal((await share.call(OP.SETLK, nodeid, words(fh, 5n, 0n, 9n, 1, 0, 0, 0))).error, 0);
   await share.forget(nodeid);
-  equal(share.locks.count, 0);
-  // The open file is the guest's until it is released.
+  // The open file is the guest's until it is released, and its nodeid means no other file.
   equal(share.handles.count, 1);
+  equal(share.locks.count, 1);
   await share.release(nodeid, fh);
+  equal(share.locks.count, 0);
   equal(held(share), before);
 });
 

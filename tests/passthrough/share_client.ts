@@ -110,7 +110,7 @@ export class ShareClient implements AsyncDisposable {
   readonly state = StateMemory.create();
   readonly locks = new LockTable(this.state.memory);
   readonly inodes = new InodeTable(this.state.memory, NOTHING_ELSE);
-  readonly handles = new HandleTable(this.state.memory);
+  readonly handles = new HandleTable(this.state.memory, () => {});
   readonly threads: ServerThread[] = [];
 
   private constructor() {}

@@ -6,7 +6,7 @@ import { FreshState, isOpen, someFd } from "./fresh_state.ts";
 
 Deno.test("a handle is found by slot, generation and inode, and by nothing else", () => {
   using state = new FreshState();
-  const table = new HandleTable(state.memory);
+  const table = new HandleTable(state.memory, () => {});
   const fd = someFd();
   const slot = table.insert(fd, 9, 3);
   const generation = table.generation(slot);
@@ -28,7 +28,7 @@ Deno.test("a handle is found by slot, generation and inode, and by nothing else"
 
 Deno.test("a closed handle stays open for the requests that use it, but is not found", () => {
   using state = new FreshState();
-  const table = new HandleTable(state.memory);
+  const table = new HandleTable(state.memory, () => {});
   const fd = someFd();
   const slot = table.insert(fd, 9, 0);
   const generation = table.generation(slot);
@@ -48,7 +48,7 @@ Deno.test("a closed handle stays open for the requests that use it, but is not f
 
 Deno.test("a handle's number means another file only with another generation", () => {
   using state = new FreshState();
-  const table = new HandleTable(state.memory);
+  const table = new HandleTable(state.memory, () => {});
   const slot = table.insert(someFd(), 9, 0);
   const generation = table.generation(slot);
   table.setCursor(slot, 7, 8);
@@ -63,7 +63,7 @@ Deno.test("a handle's number means another file only with another generation", (
 
 Deno.test("a release without acquire is our own mistake and asserts", () => {
   using state = new FreshState();
-  const table = new HandleTable(state.memory);
+  const table = new HandleTable(state.memory, () => {});
   const slot = table.insert(someFd(), 9, 0);
   table.close(slot);
   throws(() => table.release(slot), /released once/);
@@ -77,7 +77,7 @@ property(
   }),
   (steps) => {
     using state = new FreshState();
-    const table = new HandleTable(state.memory);
+    const table = new HandleTable(state.memory, () => {});
     interface Open {
       readonly slot: number;
       readonly generation: number;

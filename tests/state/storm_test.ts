@@ -83,7 +83,7 @@ Deno.test("InodeTable: threads look up, use and forget the same inodes; nothing 
 
 Deno.test("HandleTable: threads open, close and guess handles; nothing is lost, nothing stays", async () => {
   const state = lastingState();
-  const table = new HandleTable(state.memory);
+  const table = new HandleTable(state.memory, () => {});
   const results = await storm("handles", state.address, 150_000);
   for (const { error } of results) equal(error, null);
   equal(table.count, 0);

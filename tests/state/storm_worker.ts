@@ -105,7 +105,7 @@ function stormInodes({ address, rounds, seed }: Storm): StormResult {
 }
 
 function stormHandles({ address, rounds, seed }: Storm): StormResult {
-  const table = new HandleTable(stateMemoryAt(address));
+  const table = new HandleTable(stateMemoryAt(address), () => {});
   const random = generator(seed);
   const own: [slot: number, generation: number][] = [];
   let opened = 0;

@@ -60,6 +60,7 @@ const lies = LIES[kind] ?? null;
 
 /** Serves its rings from a timer. */
 class GarbageDevice implements VhostUserDevice {
+  readonly observer = { setConnected() {}, setFeatures() {}, setProtocolFeatures() {} };
   readonly queueCount = 2;
   readonly features = (1n << 32n) | (1n << 29n) | (1n << 28n);
   readonly shmemBit: number | null = lies === null ? null : 22;

@@ -1,6 +1,9 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { Guest, type GuestOptions } from "../../mod.ts";
 import { Subject } from "../../src/cli/subject.ts";
+import { closeSession, openSession } from "../../src/guest/session.ts";
+import { GuestCalls } from "../../src/guest/vfs/calls.ts";
+import { Process } from "../../src/guest/vfs/process.ts";
 
 /** A directory, a table of versions, and daemons of both. */
 class SharedTree implements AsyncDisposable {
@@ -14,11 +17,8 @@ class SharedTree implements AsyncDisposable {
     Deno.chmodSync(this.directory, 0o755);
   }
 
-  /** A guest of a daemon of its own. */
-  async guest(
-    options: Omit<GuestOptions, "socketPath"> = {},
-    ...args: string[]
-  ): Promise<Guest> {
+  /** A daemon's socket. */
+  async daemon(...args: string[]): Promise<string> {
     const versions = ["--cache", "shared", "--version-table", this.#table];
     const subject = await Subject.open({
       kind: "directory",
@@ -26,7 +26,15 @@ class SharedTree implements AsyncDisposable {
       args: [...versions, "--version-slots", "4096", ...args],
     });
     this.#subjects.push(subject);
-    const { socketPath } = subject;
+    return subject.socketPath;
+  }
+
+  /** A guest of a daemon of its own. */
+  async guest(
+    options: Omit<GuestOptions, "socketPath"> = {},
+    ...args: string[]
+  ): Promise<Guest> {
+    const socketPath = await this.daemon(...args);
     const guest = await Guest.connect({ socketPath, cache: "shared", ...options });
     this.#guests.push(guest);
     return guest;
@@ -182,6 +190,37 @@ for (const writeback of [false, true]) {
     ok(proven <= believed * 1.1, `${proven} requests, ${believed} where everything is believed`);
   });
 }
+
+Deno.test("..: a directory that another guest has moved is asked for its parent, and told even if that is new here", async () => {
+  await using tree = new SharedTree();
+  const b = await tree.guest();
+  b.mkdirSync("/p/d", { recursive: true });
+  b.mkdirSync("/q/deep", { recursive: true });
+  for (const directory of ["/p", "/q/deep"]) b.writeTextFileSync(`${directory}/x`, directory);
+  const identity = { uid: 0, gid: 0, groups: [], umask: 0o022, pid: Deno.pid };
+  const session = await openSession(
+    { socketPath: await tree.daemon(), cache: "shared" },
+    identity,
+  );
+  try {
+    session.volume.root.holds++;
+    const a = new GuestCalls(session.volume, new Process(identity, session.volume.root));
+    const read = (path: string) => {
+      const fd = a.open(path, 0);
+      const bytes = new Uint8Array(64);
+      const size = a.read(fd, bytes);
+      a.close(fd);
+      return new TextDecoder().decode(bytes.subarray(0, size));
+    };
+    equal(a.chdir("/p/d"), 0);
+    equal(read("../x"), "/p");
+    b.renameSync("/p/d", "/q/deep/d");
+    equal(read("../x"), "/q/deep");
+    equal(read("../../deep/x"), "/q/deep");
+  } finally {
+    await closeSession(session);
+  }
+});
 
 Deno.test("write-back: what is kept back is sent when somebody else has changed the file, and both are there", async () => {
   await using tree = new SharedTree();

@@ -86,7 +86,10 @@ Deno.test("what is no table is told apart, and never touched", () => {
   match(String(opened(header(512, "SharedVe"), PAGE)), /something else is mapped/);
   match(String(opened(new Uint8Array(64), PAGE)), /something else is mapped/);
   match(String(opened(header(512, "ShredVer", 2n), PAGE)), /layout is 2/);
-  match(String(opened(header(511), PAGE)), /511 slots in 4096 bytes/);
+  equal(opened(header(511), PAGE), 511);
+  match(String(opened(header(513), PAGE)), /513 slots in 4096 bytes/);
+  match(String(opened(header(512), 2 * PAGE, 2 * PAGE)), /512 slots in 8192 bytes/);
+  match(String(opened(header(8), PAGE)), /8 slots in 4096 bytes/);
   match(String(opened(header(2 ** 40), PAGE)), /slots in 4096 bytes/);
   match(String(opened(header(512), 0, PAGE)), /shorter than its region/);
   match(String(opened(header(1024), PAGE, 2 * PAGE)), /shorter than its region/);

@@ -7,6 +7,9 @@
  * operation in progress has come. Steps are taken as late as can be: only when an operation returns must it have been done. Equal
  * configurations are one, so that the work grows with the length of the history and not with the number of orders.
  *
+ * A call without a result (its daemon was killed) is pending in Wing's and Gong's sense until its guest knew that the daemon was gone: it may
+ * have taken effect by then, or never will, since a process has left its last system call before the kernel closes its socket.
+ *
  * @module
  */
 
@@ -77,7 +80,7 @@ function possibleResults(
   return [...results].sort();
 }
 
-/** All configurations in which a call has been done, without it; null if there are too many. */
+/** All configurations in which a call has been done, without it; null if there are too many. Without a result it may have stopped anywhere. */
 function returned(
   options: ModelOptions,
   before: readonly Configuration[],
@@ -87,12 +90,17 @@ function returned(
   const seen = new Set<string>();
   const todo = [...before];
   const after: Configuration[] = [];
+  const isLost = call.result === null;
+  const without = ({ state, progress }: Configuration): void => {
+    const left = progress.filter((each) => each.call !== call);
+    after.push({ state: state.swept(left.map(({ node }) => node)), progress: left });
+  };
+  if (isLost) before.forEach(without);
   for (let at = todo.pop(); at !== undefined; at = todo.pop()) {
     const { state, progress } = at;
     const own = progress.findIndex((other) => other.call === call);
     if (progress[own]!.step === DONE) {
-      const left = progress.toSpliced(own, 1);
-      after.push({ state: state.swept(left.map(({ node }) => node)), progress: left });
+      if (!isLost) without(at);
       continue;
     }
     progress.forEach((each, i) => {
@@ -103,6 +111,7 @@ function returned(
         if (seen.has(key)) return;
         seen.add(key);
         todo.push(configuration);
+        if (isLost && i === own) without(configuration);
       }, i === own ? possible : undefined);
     });
     if (seen.size > CONFIGURATION_COUNT_MAX) return null;

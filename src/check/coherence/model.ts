@@ -11,6 +11,8 @@
  *   and a guest must be told of an inode.
  * - readdir: all names at one instant; and, as a directory is read until an answer is empty, names that were added afterwards.
  *
+ * An operation whose daemon was killed may stop after any of its steps, and before the first.
+ *
  * Nothing else is forgiven. Not decided: a statx(2) of the host that others interrupt between two attributes (it takes no lock); nobody has
  * seen it.
  *
@@ -64,7 +66,9 @@ export function advance(
   const { operation, result } = call;
   const finish = (after: State, value: Result) => {
     possible?.(value);
-    if (value === result) emit(after, { ...progress, step: DONE, node: 0, names: 0 });
+    if (result === null || value === result) {
+      emit(after, { ...progress, step: DONE, node: 0, names: 0 });
+    }
   };
   switch (operation.kind) {
     case "create":
@@ -273,7 +277,7 @@ function renamed(
   if (progress.step === 1) {
     // Refused for what was found at the two names, one after the other.
     const fits = to !== 0 && (result === -EEXIST || isDirectory(to) === (result === -EISDIR));
-    if (fits) finish(state, result);
+    if (fits) finish(state, result!);
     return;
   }
   const isFirst = from !== 0 &&
@@ -321,12 +325,12 @@ function listed(
     return;
   }
   const left = progress.names & ~present;
-  if (left === 0) finish(state, result);
+  if (left === 0) finish(state, result!);
   else if (left !== progress.names) emit(state, { ...progress, names: left });
 }
 
 /** The names of a listing as bits by place, or -1 if it is none. */
-function namesIn(directory: number, result: Result): number {
+function namesIn(directory: number, result: Result | null): number {
   if (typeof result !== "string") return -1;
   const names = result.split(" ");
   let bits = 0;

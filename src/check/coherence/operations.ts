@@ -125,7 +125,8 @@ export interface Call {
   readonly invoked: number;
   /** Drawn after it had returned; Infinity if that does not count. */
   readonly returned: number;
-  readonly result: Result;
+  /** Null if nobody knows: the daemon was killed. The operation may have been done, not, or in part. */
+  readonly result: Result | null;
 }
 
 /** The guest of {@linkcode Call}s that the host made. */
@@ -137,7 +138,8 @@ export function operationText(operation: Operation): string {
 }
 
 /** The result as a reader wants it. */
-export function resultText(result: Result): string {
+export function resultText(result: Result | null): string {
+  if (result === null) return "unknown: its daemon was killed";
   if (typeof result === "string") return result === "" ? '""' : valueText(result);
   return result < 0 ? errnoName(result) : String(result);
 }

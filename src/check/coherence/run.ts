@@ -8,6 +8,7 @@ import { assert } from "../../assert.ts";
 import { DaemonError } from "../../guest/daemon_error.ts";
 import type { GuestCacheMode } from "../../guest/vfs/cache_mode.ts";
 import { type HostFeatures, hostState, prepare } from "./host_view.ts";
+import { type DaemonKills, Killing } from "./killing.ts";
 import { checkHistory } from "./linearizability.ts";
 import { type Call, HANDLE_COUNT, HOST } from "./operations.ts";
 import { shrink, type Violation } from "./shrink.ts";
@@ -19,6 +20,8 @@ import { COHERENCE_WORKER_NAME, COHERENCE_WORKER_URL } from "./worker_url.ts";
 export interface CoherenceOptions {
   /** Where the daemons listen. All serve `directory`. */
   readonly socketPaths: readonly string[];
+  /** Kills daemons in the midst of it. By default none is. */
+  readonly kills?: DaemonKills;
   /** An empty directory of the host. */
   readonly directory: string;
   readonly cache: GuestCacheMode;
@@ -44,6 +47,10 @@ export interface CoherenceResult {
   /** Requests that these took: the fewer, the more was cached. */
   readonly requests: number;
   readonly rounds: number;
+  /** Daemons killed. */
+  readonly kills: number;
+  /** Operations that got no answer for it. */
+  readonly unanswered: number;
   /** Rounds that could not be decided: too many orders. */
   readonly undecided: number;
   /** At most one is looked for in a round. */
@@ -92,6 +99,9 @@ class CoherenceRun {
   #states: readonly State[];
   /** Since the guests have connected: what a guest can know is from then. */
   #past: Round[] = [];
+  readonly #killing: Killing | null;
+  readonly #socketPaths: string[];
+  #unanswered = 0;
   #requests = 0;
   #rounds = 0;
   #undecided = 0;
@@ -105,6 +115,10 @@ class CoherenceRun {
     this.#threads = sharedOut(guestCount, options.socketPaths.length);
     this.#operations = Array<number>(guestCount).fill(0);
     this.#states = [this.#look()];
+    this.#socketPaths = [...options.socketPaths];
+    this.#killing = options.kills === undefined
+      ? null
+      : new Killing(options.kills, options.seed, this.#threads.length);
   }
 
   get result(): CoherenceResult {
@@ -112,6 +126,8 @@ class CoherenceRun {
       operations: [...this.#operations],
       requests: this.#requests,
       rounds: this.#rounds,
+      kills: this.#killing?.count ?? 0,
+      unanswered: this.#unanswered,
       undecided: this.#undecided,
       violations: this.#violations,
       shortest: this.#shortest,
@@ -119,15 +135,16 @@ class CoherenceRun {
   }
 
   async connect(): Promise<void> {
-    const { cache, seed, socketPaths, withoutXattrs } = this.#options;
+    const { cache, seed, withoutXattrs } = this.#options;
     const { countsDirectories } = this.#host;
     const xattr = this.#host.xattr && withoutXattrs !== true;
     const features = { ...this.#host, xattr };
     const connection = this.#connectionCount++;
     for (const [thread, guests] of this.#threads.entries()) {
-      const socketPath = socketPaths[thread]!;
+      if (this.#killing?.isGone(thread) === true) await this.#replacement(thread, "killed");
+      const socketPath = this.#socketPaths[thread]!;
       const who = { socketPath, cache, thread, guests, seed, connection };
-      const opened = new Connection();
+      const opened = new Connection((reason) => this.#replacement(thread, reason));
       this.#connections.push(opened);
       await opened.start({ ...who, features, countsDirectories, order: this.#order });
     }
@@ -136,9 +153,15 @@ class CoherenceRun {
   /** Lets all guests work, and explains what they have seen. */
   async round(): Promise<void> {
     const { roundSize } = this.#options;
-    const parts = await Promise.all(this.#connections.map((each) => each.round(roundSize)));
+    this.#killing?.begin();
+    const parts = await Promise.all(this.#connections.map(async (each) => {
+      const part = await each.round(roundSize);
+      this.#killing?.end();
+      return part;
+    }));
     const calls = parts.flatMap(({ history }) => history);
     for (const { requestCount } of parts) this.#requests += requestCount;
+    this.#unanswered += calls.filter(({ result }) => result === null).length;
     const seen = this.#look();
     const history = [...calls, hostCall(this.#order, this.#threads.length, seen)];
     for (const { guest } of calls) this.#operations[guest]!++;
@@ -173,6 +196,14 @@ class CoherenceRun {
   terminate(): void {
     for (const connection of this.#connections) connection.terminate();
     this.#connections = [];
+  }
+
+  /** Where the daemon listens that comes after one that was killed. */
+  async #replacement(thread: number, reason: string): Promise<string> {
+    if (this.#killing?.isGone(thread) !== true) throw new DaemonError(reason);
+    const socketPath = await this.#killing.replace(thread);
+    this.#socketPaths[thread] = socketPath;
+    return socketPath;
   }
 
   #look(): State {
@@ -220,6 +251,12 @@ class Connection {
     type: "module",
     name: COHERENCE_WORKER_NAME,
   });
+  readonly #replace: (reason: string) => Promise<string>;
+
+  /** `replace` is asked for another daemon when the present one is gone, or throws. */
+  constructor(replace: (reason: string) => Promise<string>) {
+    this.#replace = replace;
+  }
 
   async start(start: GuestStart): Promise<void> {
     await this.#ask(start);
@@ -248,9 +285,18 @@ class Connection {
     };
     this.#worker.onmessage = ({ data }: MessageEvent<GuestMessage>) => {
       if (data.kind === "failed") reject(new DaemonError(data.reason));
+      else if (data.kind === "lost") this.#reconnect(data.reason).catch(reject);
       else resolve(data);
     };
-    this.#worker.postMessage(message);
+    this.#tell(message);
     return promise;
+  }
+
+  async #reconnect(reason: string): Promise<void> {
+    this.#tell({ kind: "reconnect", socketPath: await this.#replace(reason) });
+  }
+
+  #tell(message: GuestStart | GuestOrder): void {
+    this.#worker.postMessage(message);
   }
 }

@@ -74,7 +74,7 @@ function withoutGroups(
 ): readonly Call[] {
   const groups: ((call: Call) => boolean)[] = [
     ({ operation, result }) =>
-      LOOKING.has(operation.kind) || typeof result === "string" || result < 0,
+      LOOKING.has(operation.kind) || typeof result === "string" || (result ?? 0) < 0,
     ...PLACES.map((_, place) => (call: Call) => {
       const places = placesOf(call);
       return places.length > 0 && places.every((other) => other === place);

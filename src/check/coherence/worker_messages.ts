@@ -24,9 +24,10 @@ export interface GuestStart {
   readonly order: Int32Array<SharedArrayBuffer>;
 }
 
-/** Each further message: do so many operations with each guest; or end the connection in order. */
+/** Each further message: do so many operations with each guest; go on with another daemon; or end the connection in order. */
 export type GuestOrder =
   | { readonly kind: "round"; readonly operationCount: number }
+  | { readonly kind: "reconnect"; readonly socketPath: string }
   | { readonly kind: "end" };
 
 /** What a Worker answers. */
@@ -34,6 +35,8 @@ export type GuestMessage =
   | { readonly kind: "connected" }
   /** `requestCount`: requests that the round took. */
   | { readonly kind: "round"; readonly history: readonly Call[]; readonly requestCount: number }
+  /** In a round: the daemon is gone. The answer is another one, or the end. */
+  | { readonly kind: "lost"; readonly reason: string }
   | { readonly kind: "ended" }
-  /** The daemon is gone, or there never was one. */
+  /** There is no daemon. */
   | { readonly kind: "failed"; readonly reason: string };

@@ -66,8 +66,12 @@ export class VersionTable {
       return `its layout is ${layout}, and this guest knows ${VERSION_TABLE_LAYOUT}`;
     }
     const count = Number(view.getBigUint64(VERSION_TABLE.SLOT_COUNT, true));
-    if (count !== size / VERSION_SLOT_SIZE) return `it has ${count} slots in ${size} bytes`;
-    return new VersionTable(region.bytes.i32);
+    // A region is made of whole pages.
+    const rest = size - count * VERSION_SLOT_SIZE;
+    if (count <= VERSION_SLOT_FIRST || rest < 0 || rest >= PAGE_SIZE) {
+      return `it has ${count} slots in ${size} bytes`;
+    }
+    return new VersionTable(region.bytes.i32.subarray(0, count * 2));
   }
 
   /** Slots, the header's included. */

@@ -100,6 +100,8 @@ export class Inode {
     this.listing = null;
     this.listingSerial++;
     this.linkTarget = null;
+    // The root is its own.
+    if (this.parent !== this) this.parent = null;
     this.data?.changedOutside();
   }
 

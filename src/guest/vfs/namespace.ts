@@ -176,7 +176,18 @@ export function rename(
     to.name,
     flags,
   );
-  for (const inode of concerned) volume.changed(inode, status === 0);
+  const done = status === 0;
+  const parents = new Set([from.parent, to.parent]);
+  for (const parent of parents) volume.changed(parent, done);
+  // What the names led to when the daemon looked is certain only if the directories were as we knew them: otherwise the change may have been
+  // made to others, and what has moved these inodes' versions was not us.
+  const fromKnown = volume.namesWereKnown(from.parent);
+  const toKnown = volume.namesWereKnown(to.parent);
+  for (const inode of concerned) {
+    if (parents.has(inode)) continue;
+    const isCertain = inode === source ? fromKnown : toKnown;
+    volume.changed(inode, done && isCertain);
+  }
   if (status === -ENOSYS) {
     volume.unsupported.add(Opcode.RENAME2);
     return -EINVAL;
@@ -273,7 +284,8 @@ function removed(
   volume.changing(inode);
   const status = send(volume.client, parent.nodeid, name);
   volume.changed(parent, status === 0);
-  volume.changed(inode, status === 0);
+  // As in rename(): somebody may have given the name to another inode.
+  volume.changed(inode, status === 0 && volume.namesWereKnown(parent));
   volume.expire(parent);
   volume.dropName(parent, name);
   if (status === 0) volume.expire(inode);

@@ -183,6 +183,11 @@ export class Volume {
     this.versions?.changed(inode, succeeded);
   }
 
+  /** After {@linkcode Volume.changed}: whether a directory's names are what they were when the request was sent, but for the request's own doing. */
+  namesWereKnown(directory: Inode): boolean {
+    return this.versions?.holds(directory) ?? true;
+  }
+
   /** What is known of the attributes has been changed by a request of ours: ask next time. */
   expire(inode: Inode): void {
     inode.attrValidUntil = 0;
@@ -244,13 +249,10 @@ export class Volume {
     if (known === undefined) return;
     this.dropDentry(known);
     if (known.inode === null) return;
-    const key = nameKey(toName);
-    const left = this.versions === null
-      ? known.validUntil - this.now()
-      : known.epoch === from.namesEpoch
-      ? ALWAYS_MS
-      : 0;
-    this.#remember(to, toName, key, known.inode, Math.max(0, left));
+    // Somebody may have given the name to another inode before the daemon moved it.
+    const holds = known.epoch === from.namesEpoch && this.namesWereKnown(from);
+    const left = this.versions === null ? known.validUntil - this.now() : holds ? ALWAYS_MS : 0;
+    this.#remember(to, toName, nameKey(toName), known.inode, Math.max(0, left));
   }
 
   /** Forgets a name: it is to be asked for. */

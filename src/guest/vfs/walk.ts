@@ -10,6 +10,7 @@ import { FUSE_CACHE_SYMLINKS } from "../../wire/fuse.ts";
 import { NAME_MAX, PATH_MAX } from "../../wire/linux.ts";
 import { hasFlag } from "../client/agreement.ts";
 import { readlink } from "../client/names.ts";
+import { lookup } from "../client/names.ts";
 import type { Inode } from "./inode.ts";
 import { MAY_EXECUTE, mayAccess } from "./permissions.ts";
 import type { Process } from "./process.ts";
@@ -34,6 +35,7 @@ export interface Place {
 }
 
 const encoder = new TextEncoder();
+const ABOVE = new Uint8Array([0x2e, 0x2e]);
 const SELF = Uint8Array.of(DOT);
 
 /** A path's bytes. */
@@ -76,7 +78,11 @@ class Walk {
       if (allowed < 0) return allowed;
       const special = dots(name);
       if (special !== "") {
-        if (special === "..") current = current.parent ?? this.#volume.root;
+        if (special === "..") {
+          const parent = this.#parentOf(current);
+          if (typeof parent === "number") return parent;
+          current = parent;
+        }
         if (last) return { parent: current, name: SELF, inode: current, slash, special };
         continue;
       }
@@ -103,6 +109,20 @@ class Walk {
       current = inode;
     }
     return -ENOENT;
+  }
+
+  /** Where ".." leads: with shared versions another guest may have moved the directory, and then the daemon is asked. */
+  #parentOf(directory: Inode): Inode | Status {
+    const { client, entry, root, versions } = this.#volume;
+    if (directory === root || versions === null) return directory.parent ?? root;
+    const holds = versions.observe(directory);
+    if (holds && directory.parent !== null) return directory.parent;
+    const status = lookup(client, directory.nodeid, ABOVE, entry);
+    if (status < 0) return status;
+    if (entry.nodeid === 0) return -ENOENT;
+    const parent = this.#volume.instantiate(entry);
+    if (typeof parent !== "number" && versions.holds(directory)) directory.parent = parent;
+    return parent;
   }
 
   #follow(directory: Inode, link: Inode, follow: boolean): Place | Status {
