@@ -50,7 +50,7 @@ const TEXT: CommandText = {
   examples:
     message`virtiofsd-ts check hostile --sandbox none${lineBreak()}virtiofsd-ts check hostile --attacks symlink-races --scale 20${lineBreak()}virtiofsd-ts check hostile --command '/usr/libexec/virtiofsd --sandbox none --socket-path {socket} --shared-dir {dir}'`,
   footer:
-    message`An attack is refused (each attempt was answered with an error), contained (some were served, and did no harm), or a VIOLATION. Exit code 0 if there is none of those, else 1.`,
+    message`An attack is refused (each attempt was answered with an error), contained (some were served, and did no harm), has ENDED the daemon or its answers (nobody but the guest has lost anything), or is a VIOLATION. Exit code 0 if there is none of the last two, else 1.`,
 };
 
 const OWN_OPTIONS = [
@@ -107,7 +107,8 @@ export async function runCheckHostile(args: readonly string[]): Promise<number> 
   }
   progress.clear();
   if (!options.json) printOut(summaryText(outcomes, (performance.now() - started) / 1000));
-  return outcomes.some(({ outcome }) => outcome === "VIOLATION") ? EXIT.FAILED : EXIT.OK;
+  const isHeld = outcomes.every(({ outcome }) => outcome === "refused" || outcome === "contained");
+  return isHeld ? EXIT.OK : EXIT.FAILED;
 }
 
 function nothing(): Promise<void> {

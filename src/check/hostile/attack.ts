@@ -14,6 +14,8 @@ export class Tally {
   refused = 0;
   /** What should not have been possible. */
   readonly violations: Set<string> = new Set();
+  /** The daemon has ended, or does not answer: the guest has lost its file system, and nobody else anything. */
+  readonly endings: Set<string> = new Set();
   /** Worth knowing. */
   readonly remarks: Set<string> = new Set();
 

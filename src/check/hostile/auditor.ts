@@ -67,9 +67,8 @@ export class Auditor {
       if (line !== after[i]) found.add(`outside: "${line}" became "${after[i]}"`);
     });
     for (const name of FILES) {
-      if (Deno.readTextFileSync(`${this.path}/${name}`) !== `${this.token}\n`) {
-        found.add(`outside: ${name} was written to`);
-      }
+      const text = ifThere(() => Deno.readTextFileSync(`${this.path}/${name}`));
+      if (text !== `${this.token}\n`) found.add(`outside: ${name} is not what it was`);
     }
     return [...found];
   }
@@ -77,7 +76,9 @@ export class Auditor {
   #look(): string[] {
     const names = ["", "/inner", ...FILES.map((name) => `/${name}`)];
     const lines = names.map((name) => {
-      const { mode, uid, gid, size, nlink, mtime, ctime, atime } = Deno.lstatSync(this.path + name);
+      const info = ifThere(() => Deno.lstatSync(this.path + name));
+      if (info === null) return `${CANARY}${name} is gone`;
+      const { mode, uid, gid, size, nlink, mtime, ctime, atime } = info;
       const times = [mtime, ctime].map((time) => time?.getTime());
       // The times of last access of directories move when we list them ourselves.
       const read = name.includes("secret") || name.includes("script") ? atime?.getTime() : "";
@@ -85,7 +86,17 @@ export class Auditor {
         " ",
       );
     });
-    return [...lines, [...Deno.readDirSync(this.path)].map(({ name }) => name).sort().join(" ")];
+    const entries = ifThere(() => [...Deno.readDirSync(this.path)]) ?? [];
+    return [...lines, entries.map(({ name }) => name).sort().join(" ")];
+  }
+}
+
+/** A guest that gets out may leave nothing, or something else in the place of it. */
+function ifThere<T>(look: () => T): T | null {
+  try {
+    return look();
+  } catch {
+    return null;
   }
 }
 

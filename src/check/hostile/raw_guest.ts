@@ -9,7 +9,7 @@ import { libc } from "../../sys/libc.ts";
 import { NativeMemory } from "../../sys/native_memory.ts";
 import { WaitSet } from "../../sys/wait_set.ts";
 import { EPOLLERR, EPOLLHUP } from "../../wire/linux.ts";
-import { IN_HEADER, INIT_IN, Opcode, OUT_HEADER } from "../../wire/fuse.ts";
+import { FUSE_SETXATTR_EXT, IN_HEADER, INIT_IN, Opcode, OUT_HEADER } from "../../wire/fuse.ts";
 import { FIRST_REQUEST_QUEUE } from "../../wire/virtio_fs.ts";
 import {
   AVAIL,
@@ -105,7 +105,7 @@ export class RawGuest {
   static async connect(
     socketPath: string,
     secrets: Secrets,
-    flags: readonly [number, number] = [0xffffffff, 0],
+    flags: readonly [number, number] = [ALL_FLAGS, 0],
   ): Promise<RawGuest> {
     const memorySize = MEMORY_SIZE;
     const frontend = await Frontend.connect({ socketPath, memorySize, timeoutMs: PATIENCE_MS });
@@ -297,4 +297,6 @@ export class RawGuest {
   }
 }
 
+/** But the one that makes SETXATTR's struct longer. */
+const ALL_FLAGS = 0xffffffff - FUSE_SETXATTR_EXT;
 const NOTHING = new Uint8Array(0);

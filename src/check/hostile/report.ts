@@ -22,6 +22,7 @@ export function summaryText(outcomes: readonly Outcome[], seconds: number): stri
   const rounds = outcomes.reduce((sum, outcome) => sum + outcome.rounds, 0);
   const violations = count("VIOLATION");
   return `${outcomes.length} attacks, ${rounds} attempts: ${count("refused")} refused, ` +
-    `${count("contained")} contained, ${violations} violation${violations === 1 ? "" : "s"} ` +
+    `${count("contained")} contained, ${count("ENDED")} ended the daemon, ` +
+    `${violations} violation${violations === 1 ? "" : "s"} ` +
     `(${Math.round(seconds * 10) / 10} s)`;
 }

@@ -62,7 +62,7 @@ export interface Outcome {
   /** Attempts, and those that were answered with an error or the end of the queue. */
   readonly rounds: number;
   readonly refused: number;
-  readonly outcome: "refused" | "contained" | "VIOLATION";
+  readonly outcome: "refused" | "contained" | "ENDED" | "VIOLATION";
   readonly violations: readonly string[];
   readonly remarks: readonly string[];
   readonly seconds: number;
@@ -155,18 +155,22 @@ class Stage {
     } finally {
       this.#guest?.close();
       await this.#daemon?.close();
-      for (const found of auditor.end()) tally.violations.add(found);
       unmount();
     }
+    for (const found of auditor.end()) tally.violations.add(found);
     for (const seen of this.#secrets.seen) tally.violations.add(seen);
-    const violations = [...tally.violations];
-    const refused = tally.refused === tally.rounds ? "refused" : "contained";
+    const violations = [...tally.violations, ...tally.endings];
+    const harmless = tally.refused === tally.rounds && tally.rounds > 0 ? "refused" : "contained";
     return {
       name: attack.name,
       tries: attack.tries,
       rounds: tally.rounds,
       refused: tally.refused,
-      outcome: violations.length > 0 ? "VIOLATION" : refused,
+      outcome: tally.violations.size > 0
+        ? "VIOLATION"
+        : tally.endings.size > 0
+        ? "ENDED"
+        : harmless,
       violations,
       remarks: [...tally.remarks],
       seconds: Math.round((performance.now() - started) / 100) / 10,
@@ -181,7 +185,7 @@ class Stage {
       if (error instanceof NoAnswer || error instanceof DaemonError) {
         // Where its own ring is broken, silence is what the guest has asked for.
         if (attack.breaksQueue) this.#tally.remarks.add(error.message);
-        else this.#tally.violations.add(error.message);
+        else this.#tally.endings.add(error.message);
       } else throw error;
     }
   }
@@ -223,7 +227,7 @@ class Stage {
     } catch {
       // Not even that.
     }
-    this.#tally.violations.add("the daemon has ended");
+    this.#tally.endings.add("the daemon has ended");
   }
 
   /** Files to attack. Returns what takes the mount away. */

@@ -41,7 +41,7 @@ function use({ guest, tally }: Scene, node: bigint): void {
   take(guest.call(Opcode.UNLINK, node, body([], "secret")));
   take(guest.call(Opcode.RENAME, node, body([ROOT], "secret", "gained")));
   take(guest.call(Opcode.LINK, ROOT, body([node], "linked")));
-  take(guest.call(Opcode.SETXATTR, node, body([1, 0, 0, 0], "user.hostile", "x")));
+  take(guest.call(Opcode.SETXATTR, node, body([2, 0], "user.hostile", "x")));
   take(guest.call(Opcode.GETXATTR, node, body([64, 0], "user.hostile")));
   take(guest.call(Opcode.ACCESS, node, body([7, 0])));
   for (const valid of [FATTR_ALL & ~1 & ~8, 1, 8]) {
@@ -181,8 +181,8 @@ export const LINK_ATTACKS: readonly Attack[] = [
     run(scene) {
       const { guest, share, tally } = scene;
       const node = nodeOf(lookup(guest, ROOT, "mounted"));
-      if (node === 0n) {
-        tally.remarks.add("nothing is mounted (that takes root)");
+      if (nodeOf(lookup(guest, node, "here")) === 0n) {
+        tally.remarks.add("nothing is mounted there, as the daemon sees it");
         return;
       }
       const file = nodeOf(lookup(guest, ROOT, "file"));
