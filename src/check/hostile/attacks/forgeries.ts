@@ -114,7 +114,7 @@ export const FORGERY_ATTACKS: readonly Attack[] = [
         guest.kick();
         guest.awaitAll();
         if (guest.call(Opcode.GETATTR, ROOT, body([0, 0, 0n])).status !== 0) {
-          tally.violations.add("the root was forgotten");
+          tally.endings.add("the root was forgotten");
         }
       }
     },

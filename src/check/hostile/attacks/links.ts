@@ -81,11 +81,9 @@ export const LINK_ATTACKS: readonly Attack[] = [
         "../canary",
         `${canary}/secret`,
         canary,
-        "/proc/self/root",
-        "/proc/self/cwd",
-        "/proc/1/root",
-        "..",
-        "/",
+        `/proc/self/root${canary}/secret`,
+        `/proc/1/root${canary}`,
+        `/proc/self/cwd/../..${canary}`,
       ];
       targets.forEach((target, i) => {
         const made = guest.call(Opcode.SYMLINK, ROOT, body([], `out-${i}`, target));

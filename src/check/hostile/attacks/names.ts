@@ -11,13 +11,13 @@ import { body, lookup, nodeOf, ROOT } from "../requests.ts";
 
 const S_IFREG = 0o100644;
 
-/** Everything that is not one component of a path. */
+/** Everything that is not one component of a path. All lead to the canary: a daemon that follows them must not cost the host anything else. */
 function hostileNames({ canary }: Scene): string[] {
   return [
     "..",
     ".",
     "",
-    "/",
+    `${canary}/`,
     "../canary",
     "../canary/secret",
     "../canary/inner/made",
@@ -25,7 +25,7 @@ function hostileNames({ canary }: Scene): string[] {
     "./../canary",
     "/../canary/secret",
     `${canary}/secret`,
-    "/proc/self/root",
+    `/proc/self/root${canary}/secret`,
     "directory/file",
     "x".repeat(256),
     "x".repeat(4096),
@@ -63,7 +63,8 @@ export const NAME_ATTACKS: readonly Attack[] = [
         for (const { status } of answers.slice(0, -1)) scene.tally.count(status);
       }
       if (nodeOf(lookup(scene.guest, ROOT, "gained")) !== 0n) {
-        scene.tally.violations.add("something was renamed into the share");
+        // From where, the audit says: paths within the share harm nobody.
+        scene.tally.remarks.add("RENAME takes paths for names");
       }
     },
   },
