@@ -7,9 +7,10 @@
 import { PROGRAM_NAME } from "../version.ts";
 import { Answered, printOut, UsageError } from "./exit.ts";
 
-const SUITES: Readonly<Record<"posix" | "coherence", string>> = {
+const SUITES: Readonly<Record<"posix" | "coherence" | "hostile", string>> = {
   posix: "3,233 checks of what POSIX and Linux say of file systems, on one daemon",
   coherence: "whether several guests of several daemons see one and the same file system",
+  hostile: "whether a guest that attacks its daemon gets anywhere",
 };
 const USAGE = `Usage: ${PROGRAM_NAME} check SUITE [OPTION]...`;
 const HELP = `${USAGE}
@@ -22,6 +23,7 @@ ${Object.entries(SUITES).map(([name, line]) => `  ${name.padEnd(11)}${line}`).jo
 Examples:
   ${PROGRAM_NAME} check posix --shared-dir /srv/data
   ${PROGRAM_NAME} check coherence --cache shared --guests 3 --daemons 3 --seconds 60
+  ${PROGRAM_NAME} check hostile --sandbox none
   ${PROGRAM_NAME} check coherence --help
 
 Exit code 0 if all holds, 1 if not, 2 for arguments that cannot be used.`;
@@ -35,6 +37,8 @@ export async function runCheck(args: readonly string[]): Promise<number> {
       return await (await import("./check_posix.ts")).runCheckPosix(rest);
     case "coherence":
       return await (await import("./check_coherence.ts")).runCheckCoherence(rest);
+    case "hostile":
+      return await (await import("./check_hostile.ts")).runCheckHostile(rest);
   }
   if (args.includes("--help") || args.includes("-h")) {
     printOut(HELP);

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { contain } from "./contained.ts";
 import { Coverage } from "./coverage.ts";
 import { type Input, runInput } from "./input.ts";
 import { Random } from "./random.ts";
@@ -90,7 +91,7 @@ function identity(): string {
 
 class Fuzzer {
   readonly #options: Options;
-  readonly #ground = new Ground();
+  readonly #ground: Ground;
   readonly #targets = new Map<string, Target>();
   readonly #coverage = new Map<string, Coverage>();
   readonly #corpus: Input[];
@@ -101,8 +102,9 @@ class Fuzzer {
   #failures = 0;
   #expected = "";
 
-  constructor(options: Options) {
+  constructor(options: Options, root: string) {
     this.#options = options;
+    this.#ground = new Ground(root);
     this.#random = new Random(options.seed);
     this.#corpus = readCorpus().filter(({ mode }) => options.modes.includes(mode));
     for (const mode of options.modes) {
@@ -209,7 +211,7 @@ class Fuzzer {
     );
   }
 
-  /** Writes the corpus anew: the inputs that together reach what all reached, or nearly; the latest have come furthest. */
+  /** Prints the corpus anew: the inputs that together reach what all reached, or nearly; the latest have come furthest. */
   #keep(): void {
     const kept: Input[] = [];
     for (const [mode, target] of this.#targets) {
@@ -225,8 +227,13 @@ class Fuzzer {
       kept.push(...ofMode);
     }
     const lines = kept.map((input) => `  ${JSON.stringify(input)}`).join(",\n");
-    Deno.writeTextFileSync(CORPUS, `[\n${lines}\n]\n`);
+    // The source cannot be written to from here.
+    console.log(`corpus/requests.json:\n[\n${lines}\n]`);
   }
 }
 
-if (import.meta.main) Deno.exit(new Fuzzer(readOptions(Deno.args)).run());
+if (import.meta.main) {
+  const options = readOptions(Deno.args);
+  const place = contain();
+  Deno.exit("exitCode" in place ? place.exitCode : new Fuzzer(options, place.ground).run());
+}

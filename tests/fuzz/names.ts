@@ -18,15 +18,16 @@ const KNOWN = [
   "sub",
 ].map((name) => ENCODER.encode(name));
 
+/** None of them is the path of anything that a machine has: whoever fuzzes a broken daemon wants to keep it. */
 const HOSTILE = [
   "",
   ".",
   "..",
-  "/",
   "../canary",
-  "dir/../..",
+  "../canary/secret",
+  "dir/../../canary",
   "a/b",
-  "/etc/passwd",
+  "/virtiofsd-ts-fuzz-nowhere",
   "...",
   "x".repeat(254),
   "x".repeat(255),
@@ -39,7 +40,7 @@ const HOSTILE = [
   Uint8Array.of(1, 10, 13, 27),
 ]);
 
-const TARGETS = ["file", "../canary/secret", "..", "/", "/etc/passwd", "dir/sub", "", "a\n"]
+const TARGETS = ["file", "../canary/secret", "../canary", "dir/sub", "", "a\n"]
   .map((name) => ENCODER.encode(name));
 
 const XATTRS = [

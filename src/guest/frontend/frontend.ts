@@ -138,7 +138,7 @@ export class Frontend {
       shmemRegions,
       channel,
     );
-    await frontend.#order(VHOST_USER.SET_MEM_TABLE, memoryTable(memory), memory.fd);
+    await frontend.order(VHOST_USER.SET_MEM_TABLE, memoryTable(memory), memory.fd);
     undo.move();
     return frontend;
   }
@@ -156,12 +156,12 @@ export class Frontend {
   /** Starts one queue. Nothing may be in its rings yet. */
   async startQueue(index: number, ring: RingLayout): Promise<Doorbells> {
     const doorbells = { kick: this.#eventfd(), call: this.#eventfd() };
-    await this.#order(VHOST_USER.SET_VRING_NUM, vringState(index, ring.size));
-    await this.#order(VHOST_USER.SET_VRING_BASE, vringState(index, 0));
-    await this.#order(VHOST_USER.SET_VRING_ADDR, vringAddress(index, ring, this.memory.address));
-    await this.#order(VHOST_USER.SET_VRING_CALL, u64(BigInt(index)), doorbells.call);
-    await this.#order(VHOST_USER.SET_VRING_KICK, u64(BigInt(index)), doorbells.kick);
-    await this.#order(VHOST_USER.SET_VRING_ENABLE, vringState(index, 1));
+    await this.order(VHOST_USER.SET_VRING_NUM, vringState(index, ring.size));
+    await this.order(VHOST_USER.SET_VRING_BASE, vringState(index, 0));
+    await this.order(VHOST_USER.SET_VRING_ADDR, vringAddress(index, ring, this.memory.address));
+    await this.order(VHOST_USER.SET_VRING_CALL, u64(BigInt(index)), doorbells.call);
+    await this.order(VHOST_USER.SET_VRING_KICK, u64(BigInt(index)), doorbells.kick);
+    await this.order(VHOST_USER.SET_VRING_ENABLE, vringState(index, 1));
     return doorbells;
   }
 
@@ -185,8 +185,8 @@ export class Frontend {
     this.memory[Symbol.dispose]();
   }
 
-  /** A message that is acknowledged where the daemon can do that. */
-  async #order(request: number, payload: Uint8Array, fd: number | null = null): Promise<void> {
+  /** Sends any message; it is acknowledged where the daemon can do that. */
+  async order(request: number, payload: Uint8Array, fd: number | null = null): Promise<void> {
     if (this.negotiated.protocol.has(VHOST_USER_PROTOCOL_F.REPLY_ACK)) {
       await this.#connection.order(request, payload, fd);
     } else {

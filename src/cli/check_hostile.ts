@@ -1,0 +1,176 @@
+/**
+ * `virtiofsd-ts check hostile`: a guest that attacks its daemon, and an audit of what lies outside.
+ *
+ * @module
+ */
+
+import { object } from "@optique/core/constructs";
+import { lineBreak, message } from "@optique/core/message";
+import { flag, option } from "@optique/core/primitives";
+import { choice, float, string } from "@optique/core/valueparser";
+import { outcomeText, summaryText } from "../check/hostile/report.ts";
+import { ATTACKS, type Daemon, type Outcome, runAttacks } from "../check/hostile/run.ts";
+import { DaemonError } from "../guest/daemon_error.ts";
+import { SetupError } from "../setup_error.ts";
+import { EXIT, printError, printOut, UsageError } from "./exit.ts";
+import { anyOf, type CommandText, lastOf, parseCommand, usageLine } from "./parse.ts";
+import { Progress } from "./progress.ts";
+import { Subject } from "./subject.ts";
+
+const parser = object({
+  directory: lastOf(option("--shared-dir", string({ metavar: "DIR" }), {
+    description:
+      message`Work below this directory (default: the directory for temporary files). With --socket-path: what that daemon serves; the directory above it must be ours to write to.`,
+  })),
+  command: lastOf(option("--command", string({ metavar: "CMD" }), {
+    description:
+      message`Attack another daemon; {socket} and {dir} in the command stand for its socket and its directory. It is started anew for each connection.`,
+  })),
+  socketPath: lastOf(option("--socket-path", string({ metavar: "SOCK" }), {
+    description:
+      message`Attack a daemon that listens already and takes one front end after another.`,
+  })),
+  sandbox: lastOf(option("--sandbox", choice(["namespace", "chroot", "none"]), {
+    description: message`That of this program's own daemon: what holds without it holds by itself.`,
+  })),
+  only: lastOf(option("--attacks", string({ metavar: "LIST" }), {
+    description: message`Only these, by name, with commas between.`,
+  })),
+  scale: lastOf(option("--scale", float({ min: 0.001, max: 1000, metavar: "FACTOR" }), {
+    description: message`How many rounds, compared to the usual (default 1).`,
+  })),
+  json: anyOf(flag("--json", { description: message`One JSON object for each attack.` })),
+});
+
+const TEXT: CommandText = {
+  name: "check hostile",
+  synopsis: "[--sandbox MODE] [--command CMD] [OPTION]...",
+  brief:
+    message`Attack a daemon as a hostile guest would, and see that nothing outside its directory is read, written or looked at, that it lives, and that others keep their service.`,
+  examples:
+    message`virtiofsd-ts check hostile --sandbox none${lineBreak()}virtiofsd-ts check hostile --attacks symlink-races --scale 20${lineBreak()}virtiofsd-ts check hostile --command '/usr/libexec/virtiofsd --sandbox none --socket-path {socket} --shared-dir {dir}'`,
+  footer:
+    message`An attack is refused (each attempt was answered with an error), contained (some were served, and did no harm), has ENDED the daemon or its answers (nobody but the guest has lost anything), or is a VIOLATION. Exit code 0 if there is none of the last two, else 1.`,
+};
+
+const OWN_OPTIONS = [
+  "--xattr",
+  "--posix-lock",
+  "--flock",
+  "--dax",
+  "always",
+  "--dax-window",
+  "64M",
+];
+
+/** Runs the attacks; 0 if all were refused or contained, else 1. */
+export async function runCheckHostile(args: readonly string[]): Promise<number> {
+  const options = parseCommand(parser, TEXT, args);
+  const { socketPath, command, sandbox } = options;
+  const others = [socketPath, command, sandbox].filter((value) => value !== undefined);
+  if (others.length > 1) {
+    const what = "--socket-path, --command and --sandbox are about different daemons";
+    throw new UsageError(what, usageLine(TEXT));
+  }
+  if (socketPath !== undefined && options.directory === undefined) {
+    const what = "With --socket-path, --shared-dir says what that daemon serves";
+    throw new UsageError(what, usageLine(TEXT));
+  }
+  const attacks = attacksOf(options.only);
+  const started = performance.now();
+  using place = new Place(options.directory, socketPath !== undefined);
+  using progress = new Progress();
+  const outcomes: Outcome[] = [];
+  const start = socketPath === undefined
+    ? (directory: string) => startDaemon(directory, place, command, sandbox)
+    : () => Promise.resolve<Daemon>({ socketPath, pid: null, staysUp: true, close: nothing });
+  try {
+    const run = runAttacks({
+      attacks,
+      scale: options.scale ?? 1,
+      start,
+      place: place.path,
+      served: socketPath === undefined ? null : options.directory!,
+      progress: ({ name }) =>
+        progress.show(`${outcomes.length} of ${attacks.length} attacks: ${name}`),
+    });
+    for await (const outcome of run) {
+      outcomes.push(outcome);
+      progress.clear();
+      printOut(options.json ? JSON.stringify(outcome) : outcomeText(outcome));
+    }
+  } catch (error) {
+    if (!(error instanceof DaemonError) && !(error instanceof SetupError)) throw error;
+    progress.clear();
+    printError(`error: ${error.message}`);
+    return EXIT.FAILED;
+  }
+  progress.clear();
+  if (!options.json) printOut(summaryText(outcomes, (performance.now() - started) / 1000));
+  const isHeld = outcomes.every(({ outcome }) => outcome === "refused" || outcome === "contained");
+  return isHeld ? EXIT.OK : EXIT.FAILED;
+}
+
+function nothing(): Promise<void> {
+  return Promise.resolve();
+}
+
+function attacksOf(list: string | undefined): typeof ATTACKS {
+  if (list === undefined) return ATTACKS;
+  return list.split(",").map((name) => {
+    const attack = ATTACKS.find((one) => one.name === name);
+    if (attack !== undefined) return attack;
+    const known = ATTACKS.map((one) => one.name).join(", ");
+    throw new UsageError(
+      `There is no attack "${name}"; expected some of ${known}`,
+      usageLine(TEXT),
+    );
+  });
+}
+
+async function startDaemon(
+  directory: string,
+  place: Place,
+  command: string | undefined,
+  sandbox: string | undefined,
+): Promise<Daemon> {
+  const table = ["--cache", "shared", "--version-table", `${place.path}/versions`];
+  const isolation = sandbox === undefined ? [] : ["--sandbox", sandbox];
+  const subject = await Subject.open(
+    command === undefined
+      ? { kind: "directory", directory, args: [...OWN_OPTIONS, ...table, ...isolation] }
+      : { kind: "command", command, directory },
+    place.path,
+  );
+  const { socketPath, pid } = subject;
+  return { socketPath, pid, staysUp: command === undefined, close: () => subject.close() };
+}
+
+/** Where all attacks take place. */
+class Place implements Disposable {
+  readonly path: string;
+  readonly #made: boolean;
+
+  constructor(directory: string | undefined, isServed: boolean) {
+    this.#made = !isServed;
+    if (isServed) {
+      // The canary is beside the share.
+      this.path = Deno.realPathSync(`${directory}/..`);
+      return;
+    }
+    const dir = directory === undefined ? {} : { dir: directory };
+    try {
+      this.path = Deno.makeTempDirSync({ prefix: "virtiofsd-ts-hostile-", ...dir });
+    } catch {
+      throw new SetupError(
+        `Cannot make a directory in "${directory ?? "the temporary directory"}"`,
+      );
+    }
+    Deno.chmodSync(this.path, 0o755);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#made) Deno.removeSync(this.path, { recursive: true });
+    else Deno.removeSync(`${this.path}/canary`, { recursive: true });
+  }
+}
