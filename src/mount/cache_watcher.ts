@@ -42,6 +42,7 @@ interface Again {
 export class CacheWatcher {
   /** How many times something was taken back from the kernel. */
   invalidations = 0;
+  readonly #clock: () => number;
   readonly #source: VersionSource;
   readonly #sink: NoticeSink;
   readonly #list = new WatchList();
@@ -51,7 +52,8 @@ export class CacheWatcher {
   #nextScan = 0;
   #lastTold = 0;
 
-  constructor(source: VersionSource, sink: NoticeSink) {
+  constructor(source: VersionSource, sink: NoticeSink, clock: () => number) {
+    this.#clock = clock;
     this.#source = source;
     this.#sink = sink;
   }
@@ -164,7 +166,7 @@ export class CacheWatcher {
     this.#cursor = this.#list.scan(this.#source, this.#cursor, SCAN_COUNT, this.#moved);
     for (const node of this.#moved) this.check(node, now);
     this.#moved.length = 0;
-    const end = performance.now();
+    const end = this.#clock();
     const interval = end - this.#lastTold < IDLE_AFTER_MS ? INTERVAL_MS : IDLE_INTERVAL_MS;
     const rest = this.#cursor > 0 ? 0 : interval;
     this.#nextScan = end + Math.max(rest, (end - now) * SCAN_SHARE);

@@ -37,6 +37,7 @@ const ROOM_MS = 1;
 export class KernelCaches {
   readonly watcher: CacheWatcher;
   readonly nodes: KnownNodes = new KnownNodes();
+  readonly #clock: () => number;
   readonly #source: VersionSource;
   readonly #sink: NoticeSink;
   readonly #warn: (message: string) => void;
@@ -47,11 +48,18 @@ export class KernelCaches {
   readonly #toldNames: string[] = [];
   readonly #toldChildren: (KnownNode | null)[] = [];
 
-  constructor(source: VersionSource | null, sink: NoticeSink, warn: (message: string) => void) {
+  /** `clock`: milliseconds. */
+  constructor(
+    source: VersionSource | null,
+    sink: NoticeSink,
+    warn: (message: string) => void,
+    clock: () => number = () => performance.now(),
+  ) {
+    this.#clock = clock;
     this.#source = source ?? NO_SOURCE;
     this.#sink = sink;
     this.#warn = warn;
-    this.watcher = new CacheWatcher(this.#source, sink);
+    this.watcher = new CacheWatcher(this.#source, sink, clock);
   }
 
   /** Takes up the root, from the reply to a LOOKUP of "." in it. */
@@ -66,7 +74,7 @@ export class KernelCaches {
   /** A request is about to be sent: `size` bytes of arguments behind the header at `at`. */
   ask(asked: Asked, bytes: NativeMemory, at: number, size: number): void {
     asked.read(bytes, at, size, this.nodes);
-    const now = performance.now();
+    const now = this.#clock();
     this.#begin(asked.node, now);
     this.#begin(asked.other, now);
     this.#begin(asked.named, now);
@@ -140,7 +148,7 @@ export class KernelCaches {
 
   /** The kernel has the reply. */
   told(asked: Asked, succeeded: boolean): void {
-    const now = performance.now();
+    const now = this.#clock();
     if (succeeded) moveNames(asked, now);
     const directory = asked.node.node;
     for (let i = 0; i < this.#toldNames.length; i++) {
@@ -177,7 +185,7 @@ export class KernelCaches {
 
   /** Does what is due between requests. Returns in how many milliseconds there will be more; -1: not before something else happens. */
   work(): number {
-    const due = this.watcher.work(performance.now());
+    const due = this.watcher.work(this.#clock());
     // The ring is full only while the kernel waits for an answer of ours.
     if (this.#sink.flush()) return due < 0 ? ROOM_MS : Math.min(due, ROOM_MS);
     return due;
@@ -236,7 +244,7 @@ export class KernelCaches {
   #child(nodeid: number, index: number): KnownNode {
     const slot = this.#slotOf(index);
     const node = this.nodes.tell(nodeid, slot);
-    const now = performance.now();
+    const now = this.#clock();
     if (node.slot !== slot) {
       // It has been given one, or another, since the kernel was first told of it.
       this.watcher.invalidate(node, now);

@@ -75,6 +75,17 @@ export class ChangeInProgress {
     }
   }
 
+  /** One more inode, found in the midst of the request and about to be changed. */
+  beginOne(devLo: number, devHi: number, inoLo: number, inoHi: number): void {
+    const before = this.#slotCount;
+    this.addByName(devLo, devHi, inoLo, inoHi);
+    if (this.#slotCount === before || !this.#begun) return;
+    const { log, slots } = this.#thread;
+    const slot = this.#slots[before]!;
+    log.enter(before, slot);
+    slots.begin(slot);
+  }
+
   /** The system call is done: what guests ask from here on is what it has made. */
   end(): void {
     const { log, registry, slots } = this.#thread;

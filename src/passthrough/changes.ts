@@ -15,7 +15,6 @@ import { ENAMETOOLONG, ENOENT, ENOTDIR, ESTALE, type Status } from "../sys/errno
 import { libc, status } from "../sys/libc.ts";
 import {
   COPY_FILE_RANGE_IN,
-  CREATE_IN,
   LINK_IN,
   Opcode,
   OPEN_IN,
@@ -69,7 +68,19 @@ function rolesOf(request: Request): number {
   if (request.opcode === Opcode.OPEN) {
     return (request.u32(OPEN_IN.FLAGS) & O_TRUNC) !== 0 ? roles : 0;
   }
-  return (request.u32(CREATE_IN.FLAGS) & O_TRUNC) !== 0 ? roles : roles & ~CHANGES.NAMED;
+  // Most names are new: what one leads to that is not is known in time, see truncating().
+  return roles & ~CHANGES.NAMED;
+}
+
+/** CREATE has found a file and is about to empty it. */
+export function truncating(share: Share, nodeid: number): void {
+  const { versions, inodes } = share;
+  versions?.change.beginOne(
+    inodes.devLo(nodeid),
+    inodes.devHi(nodeid),
+    inodes.inoLo(nodeid),
+    inodes.inoHi(nodeid),
+  );
 }
 
 /** The second inode that the request names by nodeid, or 0. */

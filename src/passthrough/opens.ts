@@ -45,7 +45,7 @@ import {
 import { dropOwner } from "./locks.ts";
 import { VERSIONED_FILE_FLAGS } from "./cache_policy.ts";
 import { adoptFd, openEntry, writeEntry, writeVersion } from "./names.ts";
-import { tellChanged } from "./changes.ts";
+import { tellChanged, truncating } from "./changes.ts";
 import { applyLabel, enterCaller, leaveCaller, unmake } from "./nodes.ts";
 import type { Share } from "./share.ts";
 import { dropMappedCapabilities } from "./xattrs.ts";
@@ -178,6 +178,7 @@ function openExisting(
   }
   writeEntry(share, reply, 0, nodeid, parent);
   const saysKill = (request.u32(CREATE_IN.OPEN_FLAGS) & FUSE_OPEN_KILL_SUIDGID) !== 0;
+  if ((flags & O_TRUNC) !== 0) truncating(share, nodeid);
   const fd = reopen(share, request, nodeid, flags, saysKill);
   // The entry's attributes were taken before the open truncated the file.
   const truncated = fd >= 0 && (flags & O_TRUNC) !== 0;

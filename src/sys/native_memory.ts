@@ -67,6 +67,13 @@ export class NativeMemory {
     return pointer;
   }
 
+  /** Reads a byte of each page from `start` to `end`, so that none has to be brought in later: 0.1 to 5 µs a page. */
+  touch(start: number, end: number): number {
+    let sum = 0;
+    for (let at = start; at < end; at += 4096) sum += this.u8[at]!;
+    return sum;
+  }
+
   /** The u64 at `offset` as a number; exact below 2^53, which callers check where it matters. */
   u64(offset: number): number {
     return this.view.getUint32(offset, true) + this.view.getUint32(offset + 4, true) * WORD;
