@@ -29,6 +29,7 @@ export interface RunOptions {
 export class RunningProgram {
   readonly #child: Deno.ChildProcess;
   readonly #stdout: Promise<string>;
+  #stdoutSoFar = "";
   readonly #stderr: Promise<string>;
   #stderrSoFar = "";
   #stderrGrew = Promise.withResolvers<void>();
@@ -46,8 +47,13 @@ export class RunningProgram {
       stdout: "piped",
       stderr: "piped",
     }).spawn();
-    this.#stdout = new Response(this.#child.stdout).text();
+    this.#stdout = this.#readStdout();
     this.#stderr = this.#readStderr();
+  }
+
+  /** What it has written so far. */
+  get stdoutSoFar(): string {
+    return this.#stdoutSoFar;
   }
 
   get pid(): number {
@@ -86,6 +92,13 @@ export class RunningProgram {
     const { code } = await this.#child.status;
     clearTimeout(timer);
     return { code, stdout: await this.#stdout, stderr: await this.#stderr };
+  }
+
+  async #readStdout(): Promise<string> {
+    for await (const chunk of this.#child.stdout.pipeThrough(new TextDecoderStream())) {
+      this.#stdoutSoFar += chunk;
+    }
+    return this.#stdoutSoFar;
   }
 
   async #readStderr(): Promise<string> {

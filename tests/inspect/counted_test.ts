@@ -196,7 +196,14 @@ served.test("inspect: the summary, by pid and by socket", async ({ guest, tree, 
 served.testWithoutGuest(
   "inspect: clear words for daemons that are not there",
   async ({ daemon }) => {
-    assert.match(await refusal("--pid", `${Deno.pid}`), /is no daemon of this program/);
+    // Not this process: other tests may have left state memories in it.
+    const other = new Deno.Command("sleep", { args: ["600"] }).spawn();
+    try {
+      assert.match(await refusal("--pid", `${other.pid}`), /is no daemon of this program/);
+    } finally {
+      other.kill();
+      await other.status;
+    }
     assert.match(await refusal("--pid", "4194303"), /There is no process 4194303/);
     assert.match(await refusal("--socket-path", "/nowhere"), /No daemon was started with/);
     assert.match(await refusal("versions", "--pid", `${daemon.pid}`), /shares no versions/);

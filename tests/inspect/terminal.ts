@@ -17,7 +17,7 @@ export class Terminal implements Disposable {
 
   constructor(columns: number, rows: number) {
     const size = ["-x", String(columns), "-y", String(rows)];
-    this.#tmux("new-session", "-d", ...size, "env PS1='$ ' sh");
+    this.#tmux("new-session", "-d", ...size, "env -u NO_COLOR PS1='$ ' sh");
     this.#tmux("set-option", "-g", "default-terminal", "screen-256color");
   }
 
