@@ -8,12 +8,15 @@ import type { Endpoint, ServeConfig, VersionTableConfig, WindowConfig } from "./
 import { VirtioFsDevice } from "./device/virtio_fs_device.ts";
 import type { Confinement } from "./device/confinement.ts";
 import type { FileSystemSource } from "./device/worker_messages.ts";
+import { openOwn } from "./inspect/daemon_state.ts";
 import { type MetricsServer, openMetricsServer } from "./inspect/metrics_server.ts";
 import type { Log } from "./log.ts";
 import { checkIds } from "./passthrough/ids/translation.ts";
 import { checkXattrRules } from "./passthrough/xattr_map.ts";
 import { SetupError } from "./setup_error.ts";
 import type { Description } from "./state/description.ts";
+import { createStateFile } from "./state/state_memory.ts";
+import type { OwnedFd } from "./sys/fd.ts";
 import { descriptorLimit, setDescriptorLimit } from "./sys/rlimit.ts";
 import { acceptFrontend } from "./vhost_user/accept.ts";
 import { Backend } from "./vhost_user/backend.ts";
@@ -29,8 +32,8 @@ export interface ServeHooks {
   readonly signal: AbortSignal;
   /** Log a line per request and reply. */
   readonly trace?: boolean;
-  /** The sandbox that this process is in. */
-  readonly confinement?: Confinement;
+  /** The sandbox that this process is in, and the state memory's file as the process outside has made it. */
+  readonly confined?: { readonly confinement: Confinement; readonly stateFile: OwnedFd };
 }
 
 /** A device to be served: {@linkcode ServeConfig} with any file system in it. */
@@ -104,7 +107,7 @@ export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Prom
     const device = await startDevice(config, hooks, (reason) => broken.reject(new Error(reason)));
     let metrics: MetricsServer | null = null;
     try {
-      metrics = await startMetrics(config.metricsSocket, device);
+      metrics = await startMetrics(config.metricsSocket, Deno.pid, device.stateFd);
       const backend = new Backend(device, log);
       do {
         log.info("Waiting for vhost-user socket connection...");
@@ -130,6 +133,7 @@ async function startDevice(
   failed: (reason: string) => void,
 ): Promise<VirtioFsDevice> {
   const { log } = hooks;
+  const { confinement = null, stateFile = newStateFile(config.stateFile) } = hooks.confined ?? {};
   try {
     return await VirtioFsDevice.start({
       tag: config.tag,
@@ -139,8 +143,8 @@ async function startDevice(
       fileSystem: config.fileSystem,
       window: config.window,
       versions: config.versions,
-      stateFile: config.stateFile,
-      confinement: hooks.confinement ?? null,
+      stateFile,
+      confinement,
       description: { ...describe(config), ...config.shown },
       log: (level, message) => log[level](message),
       failed,
@@ -150,13 +154,24 @@ async function startDevice(
   }
 }
 
-async function startMetrics(
+/** `--state-file`, or a file without a name. Throws {@linkcode SetupError}. */
+export function newStateFile(path: string | null): OwnedFd {
+  try {
+    return createStateFile(path);
+  } catch (error) {
+    throw new SetupError((error as Error).message);
+  }
+}
+
+/** `--metrics-socket` of the daemon `pid`, whose state memory is a descriptor of this process. Throws {@linkcode SetupError}. */
+export async function startMetrics(
   path: string | null,
-  device: VirtioFsDevice,
+  pid: number,
+  stateFd: number,
 ): Promise<MetricsServer | null> {
   if (path === null) return null;
   try {
-    return await openMetricsServer(path, Deno.pid, device.stateFd);
+    return await openMetricsServer(path, () => openOwn(stateFd, pid));
   } catch (error) {
     throw new SetupError(`Cannot serve metrics on ${path}: ${(error as Error).message}`);
   }

@@ -21,6 +21,7 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_VERSION_1,
 } from "../wire/virtio_ring.ts";
+import type { OwnedFd } from "../sys/fd.ts";
 import { descriptorLimit } from "../sys/rlimit.ts";
 import { DAX_REGION_ID, VHOST_USER_PROTOCOL_F } from "../wire/vhost_user.ts";
 import { VERSION_REGION_ID } from "../wire/shared_versions.ts";
@@ -44,8 +45,8 @@ export interface DeviceOptions {
   readonly window: WindowConfig | null;
   /** `--cache shared`: the version table, or null. */
   readonly versions: VersionTableConfig | null;
-  /** Where the state memory is kept, so that it outlives the daemon; null = nowhere. */
-  readonly stateFile: string | null;
+  /** From `createStateFile()`; the device owns it. */
+  readonly stateFile: OwnedFd;
   /** The sandbox that it is in; null = none. */
   readonly confinement: Confinement | null;
   /** For those who look into the state memory. */
@@ -112,7 +113,7 @@ export class VirtioFsDevice implements VhostUserDevice {
 
   /** Starts the threads. Throws an Error with the reason if the file system cannot be made. */
   static async start(options: DeviceOptions): Promise<VirtioFsDevice> {
-    const state = StateMemory.create(options.stateFile);
+    const state = StateMemory.in(options.stateFile);
     state.memory.u32[STATE_HEADER.FD_LIMIT >>> 2] = descriptorLimit();
     writeDescription(state.memory, options.description);
     const threads: LoadedThread[] = [];

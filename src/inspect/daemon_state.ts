@@ -21,6 +21,11 @@ export function openRunning(pid: number, fd: number): DaemonState {
   return daemonState(new StateReader(`/proc/${pid}/fd/${fd}`, `the state of process ${pid}`), pid);
 }
 
+/** A state memory that this process has open, of itself or of the process `pid` that serves for it. Throws `InspectError`. */
+export function openOwn(fd: number, pid: number): DaemonState {
+  return daemonState(new StateReader(`/proc/self/fd/${fd}`, "the state of this daemon"), pid);
+}
+
 /** What `serve --state-file` has written, whether or not the daemon still runs. Throws `InspectError`. */
 export function openStateFile(path: string): DaemonState {
   const reader = new StateReader(path, `the state file ${path}`);

@@ -7,7 +7,7 @@
  */
 
 import { collectReport } from "./collect.ts";
-import { type DaemonState, openRunning } from "./daemon_state.ts";
+import type { DaemonState } from "./daemon_state.ts";
 import { OPEN_METRICS_TYPE, openMetrics } from "./open_metrics.ts";
 
 /** A text is kept that long: however fast a client asks, the main thread has time for the front end. */
@@ -20,20 +20,19 @@ export interface MetricsServer {
 }
 
 /**
- * Serves `GET /metrics` on a new socket, which only this user can open, of the daemon whose state memory is descriptor `stateFd` of
- * process `pid`. Rejects with an Error that says why not.
+ * Serves `GET /metrics` on a new socket, which only this user can open. The daemon is opened when somebody asks, since it may not have
+ * written anything yet. Rejects with an Error that says why not.
  */
 export async function openMetricsServer(
   path: string,
-  pid: number,
-  stateFd: number,
+  open: () => DaemonState,
 ): Promise<MetricsServer> {
   await removeStaleSocket(path);
-  const daemon = openRunning(pid, stateFd);
   // The socket comes to its name with the right mode: between bind(2) and chmod(2) others could have connected.
   const folder = Deno.makeTempDirSync({ dir: folderOf(path), prefix: ".metrics-" });
   const bound = `${folder}/s`;
-  const answer = answerer(daemon);
+  let daemon: DaemonState | null = null;
+  const answer = answerer(() => daemon ??= open());
   let server: Deno.HttpServer;
   let ino: number | null;
   try {
@@ -50,12 +49,12 @@ export async function openMetricsServer(
       // A client that does not read its answer must not keep the daemon from ending.
       const late = new Promise<void>((resolve) => Deno.unrefTimer(setTimeout(resolve, 500)));
       await Promise.race([server.shutdown(), late]);
-      daemon[Symbol.dispose]();
+      daemon?.[Symbol.dispose]();
     },
   };
 }
 
-function answerer(daemon: DaemonState): (request: Request) => Response {
+function answerer(daemon: () => DaemonState): (request: Request) => Response {
   let text = "";
   let taken = -Infinity;
   return (request) => {
@@ -66,7 +65,7 @@ function answerer(daemon: DaemonState): (request: Request) => Response {
     }
     const now = performance.now();
     if (now - taken > FRESH_MS) {
-      const report = collectReport([daemon], { rows: null, isQuick: true });
+      const report = collectReport([daemon()], { rows: null, isQuick: true });
       if (report.daemons.length === 0) return failed(report.refused.join("\n"));
       text = openMetrics(report);
       taken = now;

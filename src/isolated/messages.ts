@@ -27,6 +27,7 @@ export interface ConfinedStart {
   readonly confineFd: number;
   readonly fdDirectory: number;
   readonly reportFd: number;
+  readonly stateFd: number;
 }
 
 /** To the server. */

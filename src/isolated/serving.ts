@@ -34,12 +34,17 @@ export async function serveConfined(channelFd: number, hooks: ConfinedHooks): Pr
   const log = hooks.openLog(start);
   const outside = new Outside(channel, start, hooks.ending, log);
   outside.listen();
-  const { config, isolation, shown, level } = start;
+  const { config, isolation, shown, level, stateFd } = start;
   const root = isolation.sandbox === "none" ? config.passthrough.sharedDir : "/";
   const passthrough = { ...config.passthrough, sharedDir: root };
   await serveDevice(
     { ...config, shown, fileSystem: { kind: "passthrough", config: passthrough } },
-    { log, signal: hooks.ending.signal, trace: level === "trace", confinement: outside },
+    {
+      log,
+      signal: hooks.ending.signal,
+      trace: level === "trace",
+      confined: { confinement: outside, stateFile: new OwnedFd(stateFd) },
+    },
   );
   return log;
 }

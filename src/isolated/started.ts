@@ -11,6 +11,7 @@
 import type { ServeConfig } from "../config.ts";
 import { CONFINED_COMMAND, type FromServer, type ToServer } from "./messages.ts";
 import { HostEyes } from "./host_eyes.ts";
+import type { MetricsServer } from "../inspect/metrics_server.ts";
 import type { IsolationConfig } from "../isolation_config.ts";
 import type { Log, LogLevel } from "../log.ts";
 import {
@@ -21,7 +22,7 @@ import {
 } from "../sandbox/capabilities.ts";
 import { Channel } from "../sandbox/channel.ts";
 import { type ServerFds, ServerProcess } from "../sandbox/server_process.ts";
-import { describe, prepare } from "../serve.ts";
+import { describe, newStateFile, prepare, startMetrics } from "../serve.ts";
 import { libc } from "../sys/libc.ts";
 import { openListener } from "../vhost_user/listener.ts";
 
@@ -46,42 +47,54 @@ export async function serveIsolated(
   const { sharedDir } = config.passthrough;
   const userNamespace = isolation.sandbox === "namespace" && libc.geteuid() !== 0;
   const capabilities = serverCapabilities(config, isolation, userNamespace, log);
+  using undo = new DisposableStack();
   const listener = openListener(config.endpoint);
+  undo.defer(() => listener.close());
+  const stateFile = undo.use(newStateFile(config.stateFile));
+  let fds: ServerFds | null = null;
+  const server = await ServerProcess.start({
+    isolation,
+    userNamespace,
+    sharedDir,
+    capabilities,
+    program: hooks.self.program,
+    argumentsFor(numbers) {
+      fds = numbers;
+      return [...hooks.self.args, CONFINED_COMMAND, String(numbers.channel)];
+    },
+    inherited: [listener.fd, stateFile.number],
+  });
+  let metrics: MetricsServer | null;
   try {
-    let fds: ServerFds | null = null;
-    const server = await ServerProcess.start({
-      isolation,
-      userNamespace,
-      sharedDir,
-      capabilities,
-      program: hooks.self.program,
-      argumentsFor(numbers) {
-        fds = numbers;
-        return [...hooks.self.args, CONFINED_COMMAND, String(numbers.channel)];
-      },
-      inherited: [listener.fd],
-    });
-    const { confine, fdDirectory, report } = fds!;
-    const channel = new Channel<FromServer, ToServer>(server.channel);
-    const shown = describe({
-      ...config,
-      fileSystem: { kind: "passthrough", config: config.passthrough },
-    });
-    channel.send({
-      kind: "start",
-      config: { ...config, endpoint: { kind: "fd", fd: listener.fd } },
-      shown,
-      isolation,
-      level: hooks.level,
-      syslog: hooks.syslog,
-      pid: server.pid,
-      confineFd: confine,
-      fdDirectory,
-      reportFd: report,
-    });
+    metrics = await startMetrics(config.metricsSocket, server.pid, stateFile.number);
+  } catch (error) {
+    server.kill();
+    await server.ended;
+    throw error;
+  }
+  const { confine, fdDirectory, report } = fds!;
+  const channel = new Channel<FromServer, ToServer>(server.channel);
+  const shown = describe({
+    ...config,
+    fileSystem: { kind: "passthrough", config: config.passthrough },
+  });
+  channel.send({
+    kind: "start",
+    config: { ...config, endpoint: { kind: "fd", fd: listener.fd }, metricsSocket: null },
+    shown,
+    isolation,
+    level: hooks.level,
+    syslog: hooks.syslog,
+    pid: server.pid,
+    confineFd: confine,
+    fdDirectory,
+    reportFd: report,
+    stateFd: stateFile.number,
+  });
+  try {
     return await attend(server, channel, config, hooks);
   } finally {
-    listener.close();
+    await metrics?.close();
   }
 }
 

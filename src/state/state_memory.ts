@@ -33,9 +33,11 @@ export class StateMemory {
 
   /** Makes an empty state memory, in a file of this path or in none. Throws when the system refuses. */
   static create(path: string | null = null): StateMemory {
-    const fd = path === null ? anonymousFile() : stateFile(path);
-    const sized = status(libc.ftruncate(fd.number, BigInt(STATE_SIZE)));
-    if (sized < 0) throw new Error(`Cannot size the state memory: ${errnoName(sized)}`);
+    return StateMemory.in(createStateFile(path));
+  }
+
+  /** Makes it in a file from {@linkcode createStateFile}, which it owns from now on. */
+  static in(fd: OwnedFd): StateMemory {
     const mapping = new Mapping(fd.number, 0, STATE_SIZE);
     const { u32 } = mapping.memory;
     u32[STATE_HEADER.LAYOUT_VERSION >>> 2] = STATE_LAYOUT_VERSION;
@@ -70,6 +72,15 @@ export class StateMemory {
 /** The state memory of this process, seen from another of its threads. */
 export function stateMemoryAt(address: number): NativeMemory {
   return new NativeMemory(address, STATE_SIZE);
+}
+
+/** The empty file of a state memory: of this path, or of none. Throws when the system refuses. */
+export function createStateFile(path: string | null): OwnedFd {
+  const fd = path === null ? anonymousFile() : stateFile(path);
+  const sized = status(libc.ftruncate(fd.number, BigInt(STATE_SIZE)));
+  if (sized === 0) return fd;
+  fd.close();
+  throw new Error(`Cannot size the state memory: ${errnoName(sized)}`);
 }
 
 function anonymousFile(): OwnedFd {

@@ -1,5 +1,6 @@
 import { equal, match, rejects } from "node:assert/strict";
 import { RunningProgram, Workplace } from "../cli/program.ts";
+import { servingPid } from "../support/serving_process.ts";
 import { parseOpenMetrics } from "./open_metrics_parser.ts";
 
 /** Sends bytes and reads until the server closes. */
@@ -44,7 +45,7 @@ Deno.test("serve --metrics-socket answers a scraper, and nobody else", async () 
     const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
     const families = parseOpenMetrics(body.slice(body.indexOf("#")));
     const [info] = families.get("virtiofsd_daemon")!.samples;
-    equal(info!.labels.get("pid"), String(daemon.pid));
+    equal(info!.labels.get("pid"), String(servingPid(daemon.pid)));
     equal(info!.labels.get("socket"), place.socket);
     equal(families.get("virtiofsd_version_table_slots")!.samples.length, 1);
     equal(Deno.lstatSync(metrics).mode! & 0o777, 0o600);
