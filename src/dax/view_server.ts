@@ -6,7 +6,17 @@
  */
 
 import { ARCHITECTURE } from "../sys/architecture.ts";
-import { EAGAIN, EINTR, EIO, ENODEV, ENOENT, ENOSYS, EPERM, type Status } from "../sys/errno.ts";
+import {
+  EACCES,
+  EAGAIN,
+  EINTR,
+  EIO,
+  ENODEV,
+  ENOENT,
+  ENOSYS,
+  EPERM,
+  type Status,
+} from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import {
@@ -29,12 +39,14 @@ import {
   INIT_IN,
   INIT_OUT,
   Opcode,
+  OPEN_IN,
   OPEN_OUT,
   OUT_HEADER,
   RELEASE_IN,
   STATFS_OUT,
 } from "../wire/fuse.ts";
-import { S_IFDIR, S_IFREG } from "../wire/linux.ts";
+import { F_GETFL } from "../wire/isolation.ts";
+import { O_ACCMODE, O_PATH, O_RDWR, S_IFDIR, S_IFREG } from "../wire/linux.ts";
 import { VIEW_SIZE } from "./views.ts";
 
 /** The kernel wants 8 KiB and max_write for reading (fuse.h: FUSE_MIN_READ_BUFFER). */
@@ -190,8 +202,14 @@ export class ViewServer {
     const fd = this.#files.get(nodeid);
     if (fd === undefined) return -ENOENT;
     this.#files.delete(nodeid);
+    const wanted = view.getUint32(IN_HEADER.SIZE + OPEN_IN.FLAGS, true);
     const own = this.#ownFd(fd);
     if (own < 0) return own;
+    // The kernel opens the file anew, with this process's rights, which the client may not have.
+    if (!allows(status(libc.fcntl_int(own, F_GETFL, 0)), wanted)) {
+      if (this.#clientPidFd !== null) libc.close(own);
+      return -EACCES;
+    }
     view.setInt32(BACKING + BACKING_MAP.FD, own, true);
     view.setUint32(BACKING + BACKING_MAP.FLAGS, 0, true);
     this.#memory.setU64(BACKING + BACKING_MAP.PADDING, 0);
@@ -221,6 +239,13 @@ export class ViewServer {
   #ioctl(request: number): number {
     return status(libc.ioctl(this.#fuseFd, request, this.#memory.pointerAt(BACKING)));
   }
+}
+
+/** Whether a descriptor with these flags could be read and written as flags of open(2) want it. */
+function allows(flags: Status, wanted: number): boolean {
+  if (flags < 0 || (flags & O_PATH) !== 0) return false;
+  const has = flags & O_ACCMODE;
+  return has === O_RDWR || has === (wanted & O_ACCMODE);
 }
 
 /** Bytes of a successful reply's body. */

@@ -56,6 +56,7 @@ export const CLOSE_RANGE_CLOEXEC = 4;
 
 /** linux/fcntl.h */
 export const F_SETFD = 2;
+export const F_GETFL = 3;
 
 export const PROT_EXEC = 4;
 

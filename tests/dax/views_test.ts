@@ -6,7 +6,10 @@ import { ignoreWithoutViews } from "../support/privilege.ts";
 import { TempTree } from "../support/temp_tree.ts";
 
 const RANGE = 2 * 1024 * 1024;
+const O_RDONLY = 0;
 const O_RDWR = 2;
+const O_PATH = 0o10000000;
+const EACCES = 13;
 
 /** A test with the private mount, which proves itself when it is opened. */
 function viewTest(name: string, body: (views: Views, mount: ViewMount) => void): void {
@@ -48,6 +51,17 @@ viewTest("a view is long and shows its file, which stays as short as it is", (vi
   equal(new TextDecoder().decode(bytes.slice(5, 12)), ", world");
   mapping.unmap();
   close(view);
+});
+
+viewTest("a view gives no more than its file's descriptor does", (views) => {
+  using tree = new TempTree();
+  const readable = open(tree.file("f", "hello"), O_RDONLY);
+  equal(views.open(readable, true), -EACCES);
+  const view = views.open(readable, false);
+  equal(view >= 0, true, `${view}`);
+  const path = open(tree.file("g", "hello"), O_PATH);
+  equal(views.open(path, false) < 0, true);
+  for (const fd of [view, readable, path]) close(fd);
 });
 
 viewTest("two views of one file are one memory", (views) => {
