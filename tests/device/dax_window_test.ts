@@ -969,14 +969,14 @@ bareTest(always, "DAX: descriptors are used up", async () => {
   for (let i = 0; i < 400; i += 1) {
     const { error, body } = dax.fuse.call(OP.LOOKUP, ROOT, name(`f${i}`), { room: 128 });
     if (error < 0) {
-      assert.equal(error, -errno.EMFILE);
+      assert.equal(error, -errno.ENFILE);
       continue;
     }
     const { nodeid } = readEntry(body);
     const before = dax.window.record();
     const result = dax.setup(nodeid, { offset: i * PAGE, length: PAGE }).error;
     if (result === 0) mapped.push(nodeid);
-    else assert.deepEqual([result, dax.window.record()], [-errno.EMFILE, before]);
+    else assert.deepEqual([result, dax.window.record()], [-errno.ENFILE, before]);
   }
   assert.ok(mapped.length > 20 && mapped.length < 256, `${mapped.length} files`);
   assert.equal(dax.remove([0, WINDOW]).error, 0);
