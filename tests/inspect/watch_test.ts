@@ -5,14 +5,15 @@ import { Guest } from "../../src/guest/guest.ts";
 import { run, RunningProgram, Workplace } from "../cli/program.ts";
 import { CHROMIUM, view } from "./chromium.ts";
 import { parseOpenMetrics } from "./open_metrics_parser.ts";
+import { servingPid } from "../support/serving_process.ts";
 import { Terminal, TMUX } from "./terminal.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
 const MIB = 1024 ** 2;
 
-/** A daemon with a guest that has read a file through its DAX window. */
+/** A daemon with a guest that has read a file through its DAX window, and the process that serves. */
 async function withGuest(
-  test: (place: Workplace, guest: Guest, daemon: RunningProgram) => Promise<void>,
+  test: (place: Workplace, guest: Guest, pid: number, daemon: RunningProgram) => Promise<void>,
 ): Promise<void> {
   using place = new Workplace();
   Deno.writeFileSync(`${place.share}/big & bold`, new Uint8Array(8 * MIB));
@@ -24,7 +25,7 @@ async function withGuest(
     await daemon.stderrHolds("Waiting for vhost-user socket connection");
     await using guest = await Guest.connect({ socketPath: place.socket, dax: "always" });
     equal(guest.readFileSync("/big & bold").length, 8 * MIB);
-    await test(place, guest, daemon);
+    await test(place, guest, servingPid(daemon.pid), daemon);
   } finally {
     try {
       daemon.kill("SIGTERM");
@@ -53,10 +54,10 @@ Deno.test({
   name: "inspect --watch shows figures that move, and gives the terminal back",
   ignore: TMUX === null,
   fn: async () => {
-    await withGuest(async (place, guest, daemon) => {
+    await withGuest(async (place, guest, pid, daemon) => {
       using terminal = new Terminal(110, 30);
       const command = `${Deno.execPath()} run -A --quiet ${MAIN} inspect`;
-      const watching = watchOps(terminal, command, place, daemon.pid);
+      const watching = watchOps(terminal, command, place, pid);
       await busy(guest, watching);
       await watching;
       terminal.enter(`clear; ${command} window --socket-path ${place.socket} --watch 0.2`);
@@ -65,7 +66,7 @@ Deno.test({
       match(window, /0 MiB {2}[a.]{32}/);
       match(terminal.screen(true), /\x1b\[38;5;16m?;?\S*48;5;\d+m/);
       daemon.kill("SIGKILL");
-      match(await terminal.seen(/error: /), new RegExp(`The daemon ${daemon.pid} has ended`));
+      match(await terminal.seen(/error: /), new RegExp(`The daemon ${pid} has ended`));
       equal(terminal.alternate, false);
     });
   },
@@ -103,13 +104,13 @@ Deno.test("inspect --watch --json prints a line each time", async () => {
 });
 
 Deno.test("inspect --prometheus prints what the daemon has served", async () => {
-  await withGuest(async (place, guest, daemon) => {
+  await withGuest(async (place, guest, pid) => {
     const { code, stdout } = await run(["inspect", "--prometheus", "--socket-path", place.socket]);
     equal(code, 0);
     const families = parseOpenMetrics(stdout);
     const sum = (name: string, opcode: string) =>
       families.get(name)!.samples.filter(({ labels }) =>
-        labels.get("opcode") === opcode && labels.get("pid") === String(daemon.pid)
+        labels.get("opcode") === opcode && labels.get("pid") === String(pid)
       ).reduce((total, { value }) => total + value, 0);
     const sent = guest.traffic.find(({ name }) => name === "SETUPMAPPING")!.requests;
     equal(sum("virtiofsd_requests", "SETUPMAPPING"), sent);
@@ -122,7 +123,7 @@ Deno.test({
   name: "inspect --html writes a page that a browser shows, for this user alone",
   ignore: CHROMIUM === null,
   fn: async () => {
-    await withGuest(async (place, _guest, daemon) => {
+    await withGuest(async (place, _guest, pid) => {
       const path = `${place.directory}/page.html`;
       const { code, stderr } = await run([
         "inspect",
@@ -136,7 +137,7 @@ Deno.test({
       const { dom, console, screenshot } = await view(path, place.directory);
       deepEqual(console, []);
       equal(screenshot.length > 50_000, true);
-      equal(dom.includes(`Daemon ${daemon.pid}`), true);
+      equal(dom.includes(`Daemon ${pid}`), true);
       equal(dom.includes("/big &amp; bold"), true);
       // 32 ranges by file, and by age.
       equal(dom.match(/<rect class="free"/g)!.length, 2 * 28);
