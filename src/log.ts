@@ -84,9 +84,9 @@ export function stderrSink(): LineSink {
   };
 }
 
-/** Lines in the system log, which adds the time and the pid by itself. */
-export function syslogSink(): LineSink {
-  const syslog = new Syslog("virtiofsd-ts");
+/** Lines in the system log, which adds the time by itself; `pid` is the daemon's, for whoever reads it. */
+export function syslogSink(pid: number): LineSink {
+  const syslog = new Syslog("virtiofsd-ts", pid);
   const severities: Readonly<Record<LineLevel, number>> = {
     error: SYSLOG_SEVERITY.ERR,
     warn: SYSLOG_SEVERITY.WARNING,

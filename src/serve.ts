@@ -59,7 +59,7 @@ export async function serve(config: ServeConfig, hooks: ServeHooks): Promise<voi
   await serveDevice({ ...prepared, fileSystem }, hooks);
 }
 
-/** Checks what can be checked beforehand, makes the shared directory's path absolute, and raises the limit of descriptors, which children inherit. */
+/** Checks what can be checked beforehand, makes paths absolute, and raises the limit of descriptors: children inherit it, but not the directory. */
 export function prepare(config: ServeConfig, log: Log): ServeConfig {
   const passthrough = {
     ...config.passthrough,
@@ -68,7 +68,13 @@ export function prepare(config: ServeConfig, log: Log): ServeConfig {
   checkIds(passthrough);
   checkXattrRules(passthrough);
   limitDescriptors(config.rlimitNofile, log);
-  return { ...config, passthrough };
+  const { stateFile, versions } = config;
+  return {
+    ...config,
+    passthrough,
+    stateFile: stateFile === null ? null : absolutePath(stateFile),
+    versions: versions === null ? null : { ...versions, path: absolutePath(versions.path) },
+  };
 }
 
 /** The queues' threads have working directories of their own: a path relative to ours would mean another place there. */

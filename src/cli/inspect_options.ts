@@ -21,7 +21,7 @@ const parser = object({
       message`list, summary, ops, inodes, window, versions or queues. By default the one daemon's summary, or the list of several.`,
   })),
   pid: lastOf(option("--pid", integer({ min: 1, metavar: "PID" }), {
-    description: message`The daemon with this process id.`,
+    description: message`The daemon with this process id: either of its two.`,
   })),
   socketPath: lastOf(option("--socket-path", string({ metavar: "SOCK" }), {
     description: message`The daemon that listens there.`,

@@ -9,6 +9,7 @@ import { type DaemonState, openStateFile } from "../inspect/daemon_state.ts";
 import { findDaemons, type FoundDaemons } from "../inspect/find_daemons.ts";
 import { InspectError } from "../inspect/inspect_error.ts";
 import { VersionTableReader } from "../inspect/version_table.ts";
+import { isStartedProcess } from "../isolated/started_by.ts";
 
 /** What says which daemon is meant. */
 export interface SourceOptions {
@@ -87,7 +88,7 @@ export class InspectSource implements Disposable {
     const { pid, socketPath } = this.#options;
     if (!this.#isChosen) return daemons.length === 1 ? daemons[0]! : null;
     const matching = daemons.filter((daemon) =>
-      (pid === undefined || daemon.pid === pid) &&
+      (pid === undefined || daemon.pid === pid || isStartedProcess(pid, daemon.pid)) &&
       (socketPath === undefined ||
         isSamePath(daemon.reader.description.socket, socketPath))
     );

@@ -32,7 +32,7 @@ export async function runServe(args: readonly string[]): Promise<number> {
   let log = openLog(level, stderrSink());
   const ending = endingSignals();
   try {
-    if (options.syslog) log = openSyslog(level);
+    if (options.syslog) log = openSyslog(level, Deno.pid);
     refuseUnsupported(options);
     if (rewritten.deprecated) {
       log.warn("-o is deprecated: give the long options (--cache auto, not -o cache=auto)");
@@ -69,12 +69,12 @@ function logLevel(options: ServeOptions): LogLevel {
   return options.logLevel ?? levelFromRustLog(Deno.env.get("RUST_LOG")) ?? "info";
 }
 
-/** The log of `--syslog`, or a {@linkcode SetupError}. */
-export function openSyslog(level: LogLevel): Log {
+/** The log of `--syslog` for the daemon that was started as `pid`, or a {@linkcode SetupError}. */
+export function openSyslog(level: LogLevel, pid: number): Log {
   try {
     Deno.statSync(SYSLOG_SOCKET);
   } catch {
     throw new SetupError(`--syslog: there is no system log at ${SYSLOG_SOCKET}`);
   }
-  return openLog(level, syslogSink());
+  return openLog(level, syslogSink(pid));
 }

@@ -20,8 +20,8 @@ export async function runConfined(args: readonly string[]): Promise<number> {
   try {
     await serveConfined(Number(args[0]), {
       ending,
-      openLog: ({ level, syslog }) => {
-        log = syslog ? openSyslog(level) : openLog(level, stderrSink());
+      openLog: ({ level, syslog, startedPid }) => {
+        log = syslog ? openSyslog(level, startedPid) : openLog(level, stderrSink());
         return log;
       },
     });

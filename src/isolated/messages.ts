@@ -21,8 +21,9 @@ export interface ConfinedStart {
   readonly isolation: IsolationConfig;
   readonly level: LogLevel;
   readonly syslog: boolean;
-  /** The server's number outside. */
+  /** The server's number outside, and that of the process that was started. */
   readonly pid: number;
+  readonly startedPid: number;
   /** Descriptors that the server has inherited. */
   readonly confineFd: number;
   readonly fdDirectory: number;

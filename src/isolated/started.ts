@@ -86,6 +86,7 @@ export async function serveIsolated(
     level: hooks.level,
     syslog: hooks.syslog,
     pid: server.pid,
+    startedPid: Deno.pid,
     confineFd: confine,
     fdDirectory,
     reportFd: report,

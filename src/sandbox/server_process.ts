@@ -16,6 +16,7 @@ import { __WALL, SIGKILL, SIGSYS } from "../wire/isolation.ts";
 import { EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_NONBLOCK } from "../wire/linux.ts";
 import type { CapabilitySet } from "./capabilities.ts";
 import { channelPair } from "./channel.ts";
+import { serverEnvironment } from "./environment.ts";
 import { writeIdMaps } from "./id_maps.ts";
 import { plan } from "./plan.ts";
 import { readTrap } from "./trap.ts";
@@ -105,7 +106,7 @@ export class ServerProcess {
       capabilities,
       program,
       args: options.argumentsFor(fds),
-      environment: Deno.env.toObject(),
+      environment: serverEnvironment(Deno.env.toObject()),
       fds: {
         mapped: mapped.number,
         confine: fds.confine,

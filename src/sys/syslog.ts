@@ -6,8 +6,7 @@
 
 import { libc } from "./libc.ts";
 
-/** syslog.h: LOG_PID, LOG_NDELAY (connect at once, before any sandbox), LOG_DAEMON. */
-const LOG_PID = 0x01;
+/** syslog.h: LOG_NDELAY (connect at once, before any sandbox), LOG_DAEMON. */
 const LOG_NDELAY = 0x08;
 const LOG_DAEMON = 3 << 3;
 
@@ -21,13 +20,16 @@ export class Syslog {
   readonly #format: Uint8Array<ArrayBuffer>;
   readonly #encoder = new TextEncoder();
 
-  /** Opens the log; `identity` is what each line is attributed to. */
-  constructor(identity: string) {
-    this.#identity = this.#encoder.encode(identity + "\0");
+  /**
+   * Opens the log; `identity` and `pid` are what each line is attributed to. (libc's LOG_PID would take the number that this process has
+   * in its own pid namespace.)
+   */
+  constructor(identity: string, pid: number) {
+    this.#identity = this.#encoder.encode(`${identity}[${pid}]\0`);
     this.#format = this.#encoder.encode("%s\0");
     libc.openlog(
       Deno.UnsafePointer.of(this.#identity),
-      LOG_PID | LOG_NDELAY,
+      LOG_NDELAY,
       LOG_DAEMON,
     );
   }

@@ -21,6 +21,8 @@ export interface IsolatedOptions {
   /** Instead of a socket's path: the socket's options. */
   readonly socket?: readonly string[];
   readonly sharedDir?: string;
+  /** When it listens, if it does not say so on stderr. */
+  readonly isReady?: () => boolean;
 }
 
 /** A thread as /proc shows it. */
@@ -67,10 +69,8 @@ export class IsolatedDaemon implements AsyncDisposable {
   /** Starts one and waits until it can be connected to, or, if that is not to be expected, has ended. */
   static async start(options: IsolatedOptions = {}): Promise<IsolatedDaemon> {
     const daemon = new IsolatedDaemon(options);
-    await daemon.until(
-      () => daemon.stderr().includes(READY) || daemon.#ended,
-      "the daemon listens",
-    );
+    const isReady = options.isReady ?? (() => daemon.stderr().includes(READY));
+    await daemon.until(() => isReady() || daemon.#ended, "the daemon listens");
     return daemon;
   }
 
