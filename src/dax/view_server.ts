@@ -11,6 +11,7 @@ import {
   EAGAIN,
   EINTR,
   EIO,
+  ENFILE,
   ENODEV,
   ENOENT,
   ENOSYS,
@@ -61,6 +62,8 @@ const MEMORY_SIZE = BACKING + BACKING_MAP.SIZE;
  * allows two levels in all.
  */
 const STACK_DEPTH = 2;
+/** Files that have been looked up and not been opened yet: each thread of the client has one at a time. */
+const FILES_MAX = 1024;
 const PAGE_SIZE = 4096;
 const A_DAY = 86_400;
 /** The reply has been, or need not be, sent. */
@@ -178,6 +181,7 @@ export class ViewServer {
       fd = fd * 10 + digit;
     }
     if (at === IN_HEADER.SIZE) return -ENOENT;
+    if (this.#files.size >= FILES_MAX) return -ENFILE;
     const nodeid = this.#nextNode++;
     this.#files.set(nodeid, fd);
     this.#memory.setU64(BODY + ENTRY_OUT.NODEID, nodeid);

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { assert } from "../assert.ts";
 import type { ServeConfig } from "../config.ts";
 import { CONFINED_COMMAND, type FromServer, type ToServer } from "./messages.ts";
 import { HostEyes } from "./host_eyes.ts";
@@ -23,8 +24,13 @@ import {
 import { Channel } from "../sandbox/channel.ts";
 import { type ServerFds, ServerProcess } from "../sandbox/server_process.ts";
 import { describe, newStateFile, prepare, startMetrics } from "../serve.ts";
-import { libc } from "../sys/libc.ts";
+import { libc, status } from "../sys/libc.ts";
+import { PR_SET_DUMPABLE } from "../wire/isolation.ts";
 import { openListener } from "../vhost_user/listener.ts";
+
+/** How long a server may take to end that was told to, and one that cannot be told any more. */
+const END_TIMEOUT_MS = 10_000;
+const DEAF_TIMEOUT_MS = 1000;
 
 /** What the daemon reports to, what ends it, and how it is started again. */
 export interface IsolatedHooks {
@@ -64,6 +70,7 @@ export async function serveIsolated(
     },
     inherited: [listener.fd, stateFile.number],
   });
+  hideMemory();
   let metrics: MetricsServer | null;
   try {
     metrics = await startMetrics(config.metricsSocket, server.pid, stateFile.number);
@@ -99,6 +106,15 @@ export async function serveIsolated(
   }
 }
 
+/**
+ * Nobody but root may look into, or trace, this process from now on. Without namespaces the server could otherwise, which is of the same user. (Not
+ * before the id maps are written: while the child still is a copy, that would hold for it, too.)
+ */
+function hideMemory(): void {
+  const result = status(libc.prctl(PR_SET_DUMPABLE, 0n, 0n, 0n, 0n));
+  assert(result === 0, "a process may hide its memory");
+}
+
 /** Does what the server asks until it has ended. Resolves with the exit code. */
 async function attend(
   server: ServerProcess,
@@ -108,7 +124,12 @@ async function attend(
 ): Promise<number> {
   const over = new AbortController();
   const eyes = new HostEyes(server.pid, channel, config, log);
-  const end = () => channel.send({ kind: "end", reason: String(signal.reason) });
+  const end = async (): Promise<void> => {
+    const heard = channel.send({ kind: "end", reason: String(signal.reason) });
+    if (await server.endsWithin(heard ? END_TIMEOUT_MS : DEAF_TIMEOUT_MS)) return;
+    log.warn("The serving process does not end, and is killed");
+    server.kill();
+  };
   signal.addEventListener("abort", end, { once: true });
   if (signal.aborted) end();
   const listening = eyes.attend(over.signal);

@@ -31,8 +31,8 @@ const MESSAGE_SIZE_MAX = 262_144;
 const HEADER = MESSAGE_SIZE_MAX;
 const VECTOR = HEADER + MSGHDR.SIZE;
 const CONTROL = VECTOR + IOVEC.SIZE;
-/** One descriptor, padded. */
-const CONTROL_SIZE = CMSGHDR.DATA + 8;
+/** One descriptor, and no byte more: where there is room for two, two may come. */
+const CONTROL_SIZE = CMSGHDR.DATA + 4;
 const MEMORY_SIZE = CONTROL + CONTROL_SIZE;
 
 const encoder = new TextEncoder();
@@ -110,8 +110,14 @@ export class Channel<Incoming, Outgoing> {
     const hasFd = this.#memory.u64(HEADER + MSGHDR.CONTROLLEN) >= CMSGHDR.DATA + 4 &&
       view.getInt32(CONTROL + CMSGHDR.TYPE, true) === SCM_RIGHTS;
     const fd = hasFd ? new OwnedFd(view.getInt32(CONTROL + CMSGHDR.DATA, true)) : null;
-    if (size === 0) return null;
-    return { message: JSON.parse(decoder.decode(u8.slice(0, size))), fd };
+    try {
+      if (size > 0) return { message: JSON.parse(decoder.decode(u8.slice(0, size))), fd };
+    } catch (error) {
+      fd?.close();
+      throw error;
+    }
+    fd?.close();
+    return null;
   }
 
   #describe(size: number, controlSize: number): void {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { assert } from "../assert.ts";
 import type { SandboxMode } from "../isolation_config.ts";
 import { errnoName } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
@@ -16,14 +17,23 @@ import { writeEvent } from "./server_process.ts";
 const encoder = new TextEncoder();
 
 /**
- * Changes the root of all threads, unless there is no sandbox. Returns a descriptor of /proc/self/fd. No thread has left the others' working
- * directory yet.
+ * Changes the root of all threads, unless there is no sandbox. Returns a descriptor of /proc/self/fd: the one that was prepared, if it is a
+ * directory. No thread has left the others' working directory yet.
  */
 export function confine(sandbox: SandboxMode, confineFd: number, fdDirectory: number): number {
-  const directory = sandbox === "namespace" ? fdDirectory : openDescriptors();
+  let directory = fdDirectory;
+  if (!isDirectory(fdDirectory)) {
+    assert(sandbox !== "namespace", "a namespace has the directory of descriptors");
+    libc.close(fdDirectory);
+    directory = openDescriptors();
+  }
   if (sandbox !== "none") changeRoot(confineFd);
   libc.close(confineFd);
   return directory;
+}
+
+function isDirectory(fd: number): boolean {
+  return Deno.statSync(`/proc/self/fd/${fd}`).isDirectory;
 }
 
 function openDescriptors(): number {
@@ -38,8 +48,8 @@ function changeRoot(confineFd: number): void {
   writeEvent(confineFd);
   const child = status(libc.waitpid(-1, memory.pointerAt(0), __WALL));
   if (child < 0) throw new Error(`The sandbox's helper has gone: ${errnoName(child)}`);
-  // What failed stands in its report, which the process outside reads.
-  if (memory.u32[0] !== 0) throw new Error("The root cannot be changed");
+  // What failed stands in its report: the process outside reads it, and says it.
+  if (memory.u32[0] !== 0) Deno.exit(1);
   memory.setCString(0, "/");
   const moved = status(libc.chdir(memory.pointerAt(0)));
   if (moved < 0) throw new Error(`The new root cannot be entered: ${errnoName(moved)}`);

@@ -9,7 +9,28 @@
 
 import { ENOSYS, EPERM } from "../sys/errno.ts";
 import {
+  CLONE_NEWCGROUP,
+  CLONE_NEWIPC,
+  CLONE_NEWNET,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  CLONE_NEWUSER,
+  CLONE_NEWUTS,
   CLONE_THREAD,
+  F_ADD_SEALS,
+  F_DUPFD,
+  F_DUPFD_CLOEXEC,
+  F_GET_SEALS,
+  F_GETFD,
+  F_GETFL,
+  F_GETLK,
+  F_GETPIPE_SZ,
+  F_OFD_SETLKW,
+  F_SETFD,
+  F_SETFL,
+  F_SETLK,
+  F_SETLKW,
+  F_SETPIPE_SZ,
   FIOCLEX,
   FIONBIO,
   PR_GET_NAME,
@@ -19,6 +40,7 @@ import {
   SECCOMP_RET_ERRNO,
   TCGETS,
 } from "../wire/isolation.ts";
+import { F_OFD_GETLK, F_OFD_SETLK } from "../wire/linux.ts";
 import type { SystemCallName } from "../wire/system_calls.ts";
 import type { Decision } from "./bpf.ts";
 
@@ -79,8 +101,18 @@ const FILES = [
   "fdatasync",
   "syncfs",
   "flock",
-  "fcntl",
 ] as const;
+
+/** What descriptors are asked: no signals to other processes (F_SETOWN), no leases. */
+const DESCRIPTOR_COMMANDS = [
+  ...[F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL],
+  ...[F_GETLK, F_SETLK, F_SETLKW, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW],
+  ...[F_GETPIPE_SZ, F_SETPIPE_SZ, F_GET_SEALS, F_ADD_SEALS],
+];
+
+/** A thread has none of its own: with CAP_SYS_ADMIN (`--modcaps`) it could. */
+const NAMESPACES = CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID |
+  CLONE_NEWUSER | CLONE_NEWUTS;
 
 /** The guest's caller (`passthrough/credentials.ts`). */
 const IDENTITY = ["setresuid", "setresgid", "setgroups", "capget", "capset"] as const;
@@ -172,7 +204,8 @@ export function filterRules(options: FilterOptions): Map<SystemCallName, Decisio
   };
   if (options.usesFileHandles) rules.set("open_by_handle_at", allow);
   // Threads, not processes. The flags of clone3 lie in memory, where no filter sees them: libc takes clone instead when there is none.
-  allowIf("clone", { index: 0, mask: CLONE_THREAD, values: [CLONE_THREAD] });
+  allowIf("clone", { index: 0, mask: CLONE_THREAD | NAMESPACES, values: [CLONE_THREAD] });
+  allowIf("fcntl", { index: 1, values: DESCRIPTOR_COMMANDS });
   fail("clone3", ENOSYS);
   allowIf("prctl", { index: 0, values: [PR_SET_NAME, PR_GET_NAME, PR_SET_VMA] });
   allowIf("ioctl", { index: 1, values: [FIONBIO, FIOCLEX, TCGETS] });

@@ -52,7 +52,7 @@ export interface PlanFds {
   readonly report: number;
   /** Those that the server inherits, under the same numbers. */
   readonly inherited: readonly number[];
-  /** The number under which the server finds the directory of its descriptors, /proc/self/fd. */
+  /** The number under which the server finds the directory of its descriptors, /proc/self/fd, if that can be had. */
   readonly fdDirectory: number;
 }
 
@@ -61,8 +61,6 @@ const OWN_PROGRAM = "/proc/self/exe";
 const OWN_PROCESS = "/proc/self";
 const DESCRIPTORS = "fd";
 const EVENT_SIZE = 8;
-const FIRST_INHERITABLE = 3;
-const FD_MAX = 0xffffffff;
 const PAGES = 16384;
 
 /** The list of calls. Its start() makes the child. */
@@ -85,16 +83,20 @@ class PlanWriter {
   write(): void {
     const { sandbox, userNamespace, fds } = this.#options;
     this.#add("making namespaces", "clone", [cloneFlags(this.#options)]);
-    this.#wait("waiting for the id maps", fds.mapped);
     this.#endWithParent();
+    this.#wait("waiting for the id maps", fds.mapped);
     if (userNamespace) {
       // Root of the namespace, where that is anybody; else one stays who one is.
       this.#add("becoming its root", "setresgid", [0, 0, 0], { mayFail: true });
       this.#add("becoming its root", "setresuid", [0, 0, 0], { mayFail: true });
+      // Who changes ids has untied himself (prctl(2)).
+      this.#endWithParent();
     }
     this.#add("dropping groups", "setgroups", [0, 0], { mayFail: true });
     this.#add("leaving the directory", "chdir", [this.#list.text("/")]);
-    if (sandbox === "namespace") this.#mounts();
+    if (sandbox === "namespace") this.#mountProc();
+    this.#cloneOwnProcess();
+    if (sandbox === "namespace") this.#mountShare();
     const helper = sandbox === "none" ? null : this.#cloneHelper();
     this.#dropCapabilities();
     this.#add("no new privileges", "prctl", [wire.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
@@ -121,10 +123,9 @@ class PlanWriter {
     this.#add("a tie to the parent", "prctl", [wire.PR_SET_PDEATHSIG, wire.SIGKILL, 0, 0, 0]);
   }
 
-  #mounts(): void {
+  #mountProc(): void {
     const list = this.#list;
-    const { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE } = wire;
-    const { sharedDir, fds } = this.#options;
+    const { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE } = wire;
     // What is mounted on the host from now on is seen here; what is mounted here is not seen there.
     this.#add("parting from the host's mounts", "mount", [
       0,
@@ -136,17 +137,48 @@ class PlanWriter {
     const proc = list.text("proc");
     const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
     this.#add("mounting /proc", "mount", [proc, list.text("/proc"), proc, flags, 0]);
-    // Of it only this process, whose descriptors and locks are looked up in it: from the whole a way leads to the kernel's settings.
+  }
+
+  /**
+   * Of /proc only this process, whose descriptors and locks are looked up in it: from the whole a way leads to the kernel's settings and to
+   * other processes. Without the right to (an ordinary user without a namespace) it stays what it was, no directory.
+   */
+  #cloneOwnProcess(): void {
+    const list = this.#list;
+    const { sandbox, fds } = this.#options;
+    const mayFail = sandbox !== "namespace";
     const tree = [AT_FDCWD, list.text(OWN_PROCESS), wire.OPEN_TREE_CLONE | O_CLOEXEC];
     const opening = new Row(list.next.index + 1);
     const moving = new Row(opening.index + 1);
     const purpose = "the directory of descriptors";
-    this.#add(purpose, "open_tree", tree, { store: list.argument(opening, 0) });
+    this.#add(purpose, "open_tree", tree, { store: list.argument(opening, 0), mayFail });
     const directory = [0, list.text(DESCRIPTORS), O_PATH | O_DIRECTORY | O_CLOEXEC, 0];
-    this.#add(purpose, "openat", directory, { store: list.argument(moving, 0) });
-    this.#add(purpose, "dup3", [0, fds.fdDirectory, 0]);
-    const shared = list.text(sharedDir);
-    this.#add("mounting the shared directory", "mount", [shared, shared, 0, MS_BIND | MS_REC, 0]);
+    this.#add(purpose, "openat", directory, { store: list.argument(moving, 0), mayFail });
+    this.#add(purpose, "dup3", [0, fds.fdDirectory, 0], { mayFail });
+  }
+
+  /** Device nodes in it are not to be opened, by nobody: the guest may make some (CAP_MKNOD). */
+  #mountShare(): void {
+    const list = this.#list;
+    const { MS_BIND, MS_NODEV, MS_NOSUID, MS_REC, MS_REMOUNT } = wire;
+    const shared = list.text(this.#options.sharedDir);
+    const purpose = "mounting the shared directory";
+    this.#add(purpose, "mount", [shared, shared, 0, MS_BIND | MS_REC, 0]);
+    const mounted = list.text(this.#mountedShare);
+    const flags = MS_REMOUNT | MS_BIND | MS_NODEV | MS_NOSUID;
+    // Before Linux 5.12 only the uppermost mount, and in a user namespace not even that, where others than root of the host make no devices.
+    this.#add(purpose, "mount", [0, mounted, 0, flags, 0], { mayFail: true });
+    const attributes = new BigUint64Array(wire.MOUNT_ATTR.SIZE / 8);
+    attributes[wire.MOUNT_ATTR.SET / 8] = BigInt(wire.MOUNT_ATTR_NODEV | wire.MOUNT_ATTR_NOSUID);
+    const bytes = new Uint8Array(attributes.buffer);
+    const all = [AT_FDCWD, mounted, wire.AT_RECURSIVE, bytes, wire.MOUNT_ATTR.SIZE];
+    this.#add(purpose, "mount_setattr", all, { mayFail: true });
+  }
+
+  /** A path that leads onto the share's mount: "/" alone does not, its parent does. */
+  get #mountedShare(): string {
+    const { sharedDir } = this.#options;
+    return sharedDir === "/" ? "/.." : sharedDir;
   }
 
   #cloneHelper(): Row {
@@ -164,11 +196,11 @@ class PlanWriter {
   /** Changes the root of the server and ends. */
   #helper(): void {
     const list = this.#list;
-    const { sandbox, sharedDir, fds } = this.#options;
+    const { sandbox, fds } = this.#options;
     this.#endWithParent();
     this.#wait("waiting for the server", fds.confine);
     const here = list.text(".");
-    this.#add("entering the shared directory", "chdir", [list.text(sharedDir)]);
+    this.#add("entering the shared directory", "chdir", [list.text(this.#mountedShare)]);
     if (sandbox === "chroot") this.#add("changing the root", "chroot", [here]);
     else {
       // The old root then lies above the new one, in the same place (pivot_root(2), NOTES).
@@ -198,12 +230,11 @@ class PlanWriter {
   }
 
   #execute(): void {
-    const { sandbox, fds, program, args, environment } = this.#options;
-    // Whatever the launcher left open: a directory among it would be a way out.
-    const range = [FIRST_INHERITABLE, FD_MAX, wire.CLOSE_RANGE_CLOEXEC];
-    this.#add("closing descriptors", "close_range", range, { mayFail: true });
-    const kept = sandbox === "namespace" ? [...fds.inherited, fds.fdDirectory] : fds.inherited;
-    for (const fd of kept) this.#add("passing a descriptor on", "fcntl", [fd, wire.F_SETFD, 0]);
+    const { fds, program, args, environment } = this.#options;
+    // All others are closed: `server_process.ts`.
+    for (const fd of [...fds.inherited, fds.fdDirectory]) {
+      this.#add("passing a descriptor on", "fcntl", [fd, wire.F_SETFD, 0]);
+    }
     this.#add("starting the server", "execve", [
       this.#list.text(OWN_PROGRAM),
       this.#list.texts([program, ...args]),

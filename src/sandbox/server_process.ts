@@ -12,7 +12,7 @@ import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import { CALL, TRAP_REPORT_SIZE } from "../sys/system_call_code.ts";
 import type { FailedCall, SystemCallList } from "../sys/system_call_list.ts";
-import { __WALL, SIGKILL, SIGSYS } from "../wire/isolation.ts";
+import { __WALL, F_SETFD, FD_CLOEXEC, SIGKILL, SIGSYS } from "../wire/isolation.ts";
 import { EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_NONBLOCK } from "../wire/linux.ts";
 import type { CapabilitySet } from "./capabilities.ts";
 import { channelPair } from "./channel.ts";
@@ -54,6 +54,7 @@ export interface ServerEnd {
   readonly reason: string | null;
 }
 
+const STDERR = 2;
 /** What a signal adds to an exit code. */
 const KILLED = 128;
 
@@ -115,6 +116,7 @@ export class ServerProcess {
         inherited: [...inherited, fds.channel, fds.confine, fds.report],
       },
     });
+    closeOnExecution();
     const pid = list.start();
     if (pid < 0) throw new SetupError(refusal(`--sandbox ${isolation.sandbox}`, pid, isolation));
     const server = new ServerProcess(pid, outer, report, list, isolation);
@@ -130,9 +132,29 @@ export class ServerProcess {
     return server;
   }
 
+  /** Whether it has ended when this resolves; waits at most so long. */
+  async endsWithin(milliseconds: number): Promise<boolean> {
+    const late = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => late.resolve(false), milliseconds);
+    try {
+      return await Promise.race([this.ended.then(() => true), late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** Ends it at once. */
   kill(): void {
     libc.kill(this.pid, SIGKILL);
+  }
+}
+
+/** Whatever the launcher left open: a directory among it would be a way out of the sandbox. */
+function closeOnExecution(): void {
+  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
+    const fd = Number(name);
+    // The one that this directory is read by has gone.
+    if (fd > STDERR) libc.fcntl_int(fd, F_SETFD, FD_CLOEXEC);
   }
 }
 

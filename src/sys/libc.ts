@@ -132,6 +132,7 @@ const SYMBOLS = {
   },
   waitpid: { parameters: ["i32", "pointer", "i32"], result: "i32" },
   kill: { parameters: ["i32", "i32"], result: "i32" },
+  prctl: { parameters: ["i32", "u64", "u64", "u64", "u64"], result: "i32" },
   sigaction: { parameters: ["i32", "pointer", "pointer"], result: "i32" },
   getpid: { parameters: [], result: "i32" },
   geteuid: { parameters: [], result: "u32" },

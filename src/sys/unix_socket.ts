@@ -5,6 +5,7 @@
  */
 
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET } from "../wire/linux.ts";
+import { F_SETFD, FD_CLOEXEC } from "../wire/isolation.ts";
 import { O_CLOEXEC, O_CREAT, O_WRONLY } from "../wire/linux.ts";
 import { libc, status } from "./libc.ts";
 
@@ -13,8 +14,6 @@ const SO_TYPE = 3;
 const SO_PEERCRED = 17;
 const SO_ACCEPTCONN = 30;
 const SO_DOMAIN = 39;
-const F_SETFD = 2;
-const FD_CLOEXEC = 1;
 const SHUT_RDWR = 2;
 const LOCK_EX_NB = 2 | 4;
 /** chown(2): leave this id as it is. */

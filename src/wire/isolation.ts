@@ -8,6 +8,7 @@
 export const CLONE_VM = 0x100;
 export const CLONE_THREAD = 0x10000;
 export const CLONE_NEWNS = 0x20000;
+export const CLONE_NEWCGROUP = 0x2000000;
 export const CLONE_NEWUTS = 0x4000000;
 export const CLONE_NEWIPC = 0x8000000;
 export const CLONE_NEWUSER = 0x10000000;
@@ -31,11 +32,19 @@ export const MS_NOEXEC = 8;
 export const MS_BIND = 4096;
 export const MS_REC = 16384;
 export const MS_SLAVE = 1 << 19;
+export const MS_REMOUNT = 32;
 export const MNT_DETACH = 2;
 export const OPEN_TREE_CLONE = 1;
+export const MOUNT_ATTR_NOSUID = 2;
+export const MOUNT_ATTR_NODEV = 4;
+/** linux/mount.h: struct mount_attr */
+export const MOUNT_ATTR = { SET: 0, CLR: 8, PROPAGATION: 16, USERNS_FD: 24, SIZE: 32 } as const;
+/** linux/fcntl.h: of mount_setattr(2) and open_tree(2) */
+export const AT_RECURSIVE = 0x8000;
 
 /** linux/prctl.h */
 export const PR_SET_PDEATHSIG = 1;
+export const PR_SET_DUMPABLE = 4;
 export const PR_SET_NAME = 15;
 export const PR_GET_NAME = 16;
 export const PR_CAPBSET_READ = 23;
@@ -51,12 +60,24 @@ export const TCGETS = 0x5401;
 export const FIONBIO = 0x5421;
 export const FIOCLEX = 0x5451;
 
-/** linux/close_range.h */
-export const CLOSE_RANGE_CLOEXEC = 4;
-
-/** linux/fcntl.h */
+/** linux/fcntl.h and asm-generic/fcntl.h */
+export const F_DUPFD = 0;
+export const F_GETFD = 1;
 export const F_SETFD = 2;
 export const F_GETFL = 3;
+export const F_SETFL = 4;
+export const F_GETLK = 5;
+export const F_SETLK = 6;
+export const F_SETLKW = 7;
+export const F_SETOWN = 8;
+export const F_SETSIG = 10;
+export const F_OFD_SETLKW = 38;
+export const F_DUPFD_CLOEXEC = 1030;
+export const F_SETPIPE_SZ = 1031;
+export const F_GETPIPE_SZ = 1032;
+export const F_ADD_SEALS = 1033;
+export const F_GET_SEALS = 1034;
+export const FD_CLOEXEC = 1;
 
 export const PROT_EXEC = 4;
 

@@ -1,5 +1,6 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { REQUIRED } from "../userspace_guest/daemons.ts";
+import { servingPid } from "../support/serving_process.ts";
 import { CAN_MOUNT, isMounted, script } from "./mounted.ts";
 import { exists, seen, SharedPair, withoutDaemon } from "./shared_pair.ts";
 
@@ -215,7 +216,8 @@ Deno.test({
     const { one, two } = pair;
     await script(one.mountPoint, "mkdir d");
     await script(two.mountPoint, "ls d; stat d/x 2> /dev/null || true");
-    Deno.kill(two.subject.pid!, "SIGSTOP");
+    const serving = servingPid(two.subject.pid!);
+    Deno.kill(serving, "SIGSTOP");
     try {
       // It holds the directory's lock until it is answered.
       const touch = new Deno.Command("touch", {
@@ -235,7 +237,7 @@ Deno.test({
       await two.ended();
       await seen("the end of all threads", () => !exists(`/proc/${two.pid}`));
     } finally {
-      Deno.kill(two.subject.pid!, "SIGCONT");
+      Deno.kill(serving, "SIGCONT");
     }
     await rejects(script("/", `stat ${two.mountPoint}`), /not connected/);
   },

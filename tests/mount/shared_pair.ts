@@ -4,6 +4,7 @@
  * @module
  */
 
+import { servingPid } from "../support/serving_process.ts";
 import { Mounted } from "./mounted.ts";
 
 /** How long a change may take to be seen; it takes milliseconds, but machines that run tests stall. */
@@ -54,7 +55,7 @@ export async function seen(what: string, look: () => boolean): Promise<number> {
 
 /** Runs `work` while nobody answers requests: what needs an answer does not end, and is an error after two seconds. */
 export async function withoutDaemon<T>(mounted: Mounted, work: () => Promise<T>): Promise<T> {
-  const pid = mounted.subject.pid!;
+  const pid = servingPid(mounted.subject.pid!);
   Deno.kill(pid, "SIGSTOP");
   let answered = true;
   const timer = setTimeout(() => {

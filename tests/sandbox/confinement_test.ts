@@ -1,5 +1,6 @@
 import { deepEqual, equal, match, notEqual, ok } from "node:assert/strict";
 import { ignoreWithoutRoot } from "../support/privilege.ts";
+import { TempTree } from "../support/temp_tree.ts";
 import { identity, isAlive, IsolatedDaemon, type IsolatedOptions } from "./isolated_daemon.ts";
 
 const ignore = ignoreWithoutRoot();
@@ -37,6 +38,7 @@ for (
         if ((separate as readonly string[]).includes(name)) notEqual(link, own(name), name);
         else equal(link, own(name), name);
       }
+      equal(thread.seesProc, false);
     }
   });
 }
@@ -48,6 +50,35 @@ test("none with a filter: rights are dropped, the root is the host's", async () 
     deepEqual([thread.noNewPrivs, thread.seccomp], ["1", "2"]);
     equal(thread.capabilities.CapEff, KEPT);
   }
+});
+
+test("namespace: nobody can open device nodes of the share, nor of what is mounted in it", async () => {
+  const through = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs x "$0" && exec "$@"'];
+  using tree = new TempTree();
+  const inner = tree.directory("inner");
+  await using daemon = await IsolatedDaemon.start({
+    through: [...through, inner],
+    sharedDir: tree.root,
+  });
+  const mounts = Deno.readTextFileSync(`/proc/${daemon.serverPid}/mountinfo`).trim().split("\n");
+  equal(mounts.length, 2, mounts.join("\n"));
+  for (const mount of mounts) match(mount.split(" ")[5]!, /^rw,nosuid,nodev/);
+});
+
+test("the host's root can be shared", async () => {
+  await using daemon = await IsolatedDaemon.start({ sharedDir: "/", args: ["--readonly"] });
+  equal(daemon.threads()[0]!.root, identity("/"));
+  match(daemon.stderr(), /Waiting for/);
+});
+
+test("a server that does not answer is killed in the end", async () => {
+  await using daemon = await IsolatedDaemon.start();
+  const server = daemon.serverPid;
+  Deno.kill(server, "SIGSTOP");
+  daemon.signal("SIGTERM");
+  deepEqual([(await daemon.status).code, isAlive(server)], [128 + 9, false]);
+  match(daemon.stderr(), /does not end, and is killed/);
+  deepEqual([...Deno.readDirSync(daemon.tree.path("run"))], []);
 });
 
 test("--modcaps changes what is kept", async () => {
@@ -80,6 +111,8 @@ test("the server goes when the process that started it is killed", async () => {
   for (const mode of ["namespace", "chroot", "none"]) {
     await using daemon = await IsolatedDaemon.start({ args: ["--sandbox", mode] });
     const server = daemon.serverPid;
+    // It need not hear of it.
+    Deno.kill(server, "SIGSTOP");
     daemon.signal("SIGKILL");
     await daemon.status;
     await daemon.until(() => !isAlive(server), "the server has ended");

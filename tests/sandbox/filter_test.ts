@@ -52,6 +52,9 @@ for (const [machine, architecture, column] of MACHINES) {
     equal(decide("clone", 0x3d0f00n), ALLOW, "a thread of libc's");
     equal(decide("clone", 17n), KILL_PROCESS, "fork: SIGCHLD");
     equal(decide("clone", 0x10000000n | 17n), KILL_PROCESS, "a user namespace");
+    for (const flag of [0x20000n, 0x2000000n, 0x10000000n, 0x40000000n]) {
+      equal(decide("clone", 0x3d0f00n | flag), KILL_PROCESS, "a thread with a namespace");
+    }
     equal(decide("clone3"), ERRNO | ENOSYS);
   });
 
@@ -59,6 +62,12 @@ for (const [machine, architecture, column] of MACHINES) {
     equal(decide("prctl", 15n), ALLOW, "a thread's name");
     equal(decide("prctl", 22n), KILL_PROCESS, "seccomp");
     equal(decide("prctl", 15n | (1n << 32n)), KILL_PROCESS, "upper half");
+    for (const command of [0n, 1n, 2n, 3n, 4n, 36n, 37n, 1030n]) {
+      equal(decide("fcntl", 5n, command), ALLOW, `command ${command}`);
+    }
+    for (const command of [8n, 10n, 15n, 1024n, 1026n]) {
+      equal(decide("fcntl", 5n, command), KILL_PROCESS, "signals, leases, notices");
+    }
     equal(decide("tgkill", 7n), ALLOW);
     equal(decide("tgkill", 8n), KILL_PROCESS);
     equal(decide("prlimit64", 0n, 7n, 0n), ALLOW);

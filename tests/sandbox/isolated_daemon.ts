@@ -4,6 +4,7 @@
  * @module
  */
 
+import { servingPid } from "../support/serving_process.ts";
 import { TempTree } from "../support/temp_tree.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
@@ -32,6 +33,8 @@ export interface ThreadState {
   readonly seccomp: string;
   readonly capabilities: Readonly<Record<"CapInh" | "CapPrm" | "CapEff" | "CapBnd", string>>;
   readonly namespaces: Readonly<Record<string, string>>;
+  /** Whether a way leads from its working directory to all of /proc: the kernel's settings, other processes. */
+  readonly seesProc: boolean;
 }
 
 /** A daemon of two processes. */
@@ -81,10 +84,7 @@ export class IsolatedDaemon implements AsyncDisposable {
 
   /** The serving process: the only child. */
   get serverPid(): number {
-    const path = `/proc/${this.pid}/task/${this.pid}/children`;
-    const children = Deno.readTextFileSync(path).trim().split(" ").filter((word) => word !== "");
-    if (children.length !== 1) throw new Error(`children: ${children}; ${this.stderr()}`);
-    return Number(children[0]);
+    return servingPid(this.pid);
   }
 
   get status(): Promise<Deno.CommandStatus> {
@@ -143,6 +143,15 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function threadState(directory: string): ThreadState {
   const status = Deno.readTextFileSync(`${directory}/status`);
   const field = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, "m").exec(status)?.[1] ?? "";
@@ -161,5 +170,6 @@ function threadState(directory: string): ThreadState {
       CapBnd: field("CapBnd"),
     },
     namespaces,
+    seesProc: exists(`${directory}/cwd/../../sys/kernel`),
   };
 }

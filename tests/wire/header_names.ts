@@ -84,6 +84,13 @@ const ISOLATION_STRUCTS: Readonly<Record<string, StructName>> = {
   SECCOMP_DATA: { struct: "seccomp_data" },
   SOCK_FILTER: { struct: "sock_filter" },
   SOCK_FPROG: { struct: "sock_fprog" },
+  MOUNT_ATTR: {
+    struct: "mount_attr",
+    members: {
+      SET: "offsetof(struct mount_attr, attr_set)",
+      CLR: "offsetof(struct mount_attr, attr_clr)",
+    },
+  },
   SIGACTION: {
     struct: "sigaction",
     members: {
