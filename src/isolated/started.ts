@@ -20,8 +20,10 @@ import {
   ownCapabilities,
 } from "../sandbox/capabilities.ts";
 import { Channel } from "../sandbox/channel.ts";
+import { chrootObstacle } from "../sandbox/refusal.ts";
 import { type ServerFds, ServerProcess } from "../sandbox/server_process.ts";
 import { describe, prepare } from "../serve.ts";
+import { SetupError } from "../setup_error.ts";
 import { libc } from "../sys/libc.ts";
 import { openListener } from "../vhost_user/listener.ts";
 
@@ -43,6 +45,8 @@ export async function serveIsolated(
 ): Promise<number> {
   const { log } = hooks;
   const config = prepare(given, log);
+  const obstacle = chrootObstacle(isolation.sandbox);
+  if (obstacle !== null) throw new SetupError(obstacle);
   const { sharedDir } = config.passthrough;
   const userNamespace = isolation.sandbox === "namespace" && libc.geteuid() !== 0;
   const capabilities = serverCapabilities(config, isolation, userNamespace, log);
