@@ -13,6 +13,7 @@ import { type MetricsServer, openMetricsServer } from "./inspect/metrics_server.
 import type { Log } from "./log.ts";
 import { checkIds } from "./passthrough/ids/translation.ts";
 import { checkXattrRules } from "./passthrough/xattr_map.ts";
+import { RootRefused } from "./sandbox/confine.ts";
 import { SetupError } from "./setup_error.ts";
 import type { Description } from "./state/description.ts";
 import { createStateFile } from "./state/state_memory.ts";
@@ -156,6 +157,7 @@ async function startDevice(
       failed,
     });
   } catch (error) {
+    if (error instanceof RootRefused) throw error;
     throw new SetupError((error as Error).message);
   }
 }

@@ -7,6 +7,7 @@
 import { serveConfined } from "../isolated/serving.ts";
 import type { Log } from "../log.ts";
 import { openLog, stderrSink } from "../log.ts";
+import { RootRefused } from "../sandbox/confine.ts";
 import { EXIT } from "./exit.ts";
 import { openSyslog, report } from "./serve.ts";
 import { endingSignals } from "./signals.ts";
@@ -28,7 +29,7 @@ export async function runConfined(args: readonly string[]): Promise<number> {
     if (ending.signal.aborted) log!.info(`Ended by ${ending.signal.reason}`);
     return EXIT.OK;
   } catch (error) {
-    report(log ?? openLog("error", stderrSink()), error);
+    if (!(error instanceof RootRefused)) report(log ?? openLog("error", stderrSink()), error);
     return EXIT.FAILED;
   } finally {
     signals.release();

@@ -22,8 +22,10 @@ import {
   ownCapabilities,
 } from "../sandbox/capabilities.ts";
 import { Channel } from "../sandbox/channel.ts";
+import { chrootObstacle } from "../sandbox/refusal.ts";
 import { type ServerFds, ServerProcess } from "../sandbox/server_process.ts";
 import { describe, newStateFile, prepare, startMetrics } from "../serve.ts";
+import { SetupError } from "../setup_error.ts";
 import { libc, status } from "../sys/libc.ts";
 import { PR_SET_DUMPABLE } from "../wire/isolation.ts";
 import { openListener } from "../vhost_user/listener.ts";
@@ -50,6 +52,8 @@ export async function serveIsolated(
 ): Promise<number> {
   const { log } = hooks;
   const config = prepare(given, log);
+  const obstacle = chrootObstacle(isolation.sandbox);
+  if (obstacle !== null) throw new SetupError(obstacle);
   const { sharedDir } = config.passthrough;
   const userNamespace = isolation.sandbox === "namespace" && libc.geteuid() !== 0;
   const capabilities = serverCapabilities(config, isolation, userNamespace, log);

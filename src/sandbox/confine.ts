@@ -16,6 +16,12 @@ import { writeEvent } from "./server_process.ts";
 
 const encoder = new TextEncoder();
 
+/** The root could not be changed. Which call failed, and why, the process outside reads in the helper's report, and says. */
+export class RootRefused extends Error {
+  /** The name that distinguishes it. */
+  override readonly name = "RootRefused";
+}
+
 /**
  * Changes the root of all threads, unless there is no sandbox. Returns a descriptor of /proc/self/fd: the one that was prepared, if it is a
  * directory. No thread has left the others' working directory yet.
@@ -48,8 +54,7 @@ function changeRoot(confineFd: number): void {
   writeEvent(confineFd);
   const child = status(libc.waitpid(-1, memory.pointerAt(0), __WALL));
   if (child < 0) throw new Error(`The sandbox's helper has gone: ${errnoName(child)}`);
-  // What failed stands in its report: the process outside reads it, and says it.
-  if (memory.u32[0] !== 0) Deno.exit(1);
+  if (memory.u32[0] !== 0) throw new RootRefused("The root cannot be changed");
   memory.setCString(0, "/");
   const moved = status(libc.chdir(memory.pointerAt(0)));
   if (moved < 0) throw new Error(`The new root cannot be entered: ${errnoName(moved)}`);

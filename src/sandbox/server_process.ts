@@ -6,12 +6,12 @@
 
 import type { IsolationConfig } from "../isolation_config.ts";
 import { SetupError } from "../setup_error.ts";
-import { EINVAL, ENOSPC, EPERM, errnoName } from "../sys/errno.ts";
+import { errnoName } from "../sys/errno.ts";
 import { OwnedFd } from "../sys/fd.ts";
 import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import { CALL, TRAP_REPORT_SIZE } from "../sys/system_call_code.ts";
-import type { FailedCall, SystemCallList } from "../sys/system_call_list.ts";
+import type { SystemCallList } from "../sys/system_call_list.ts";
 import { __WALL, F_SETFD, FD_CLOEXEC, SIGKILL, SIGSYS } from "../wire/isolation.ts";
 import { EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_NONBLOCK } from "../wire/linux.ts";
 import type { CapabilitySet } from "./capabilities.ts";
@@ -19,6 +19,7 @@ import { channelPair } from "./channel.ts";
 import { serverEnvironment } from "./environment.ts";
 import { writeIdMaps } from "./id_maps.ts";
 import { plan } from "./plan.ts";
+import { refusal } from "./refusal.ts";
 import { readTrap } from "./trap.ts";
 
 /** What to start. */
@@ -118,7 +119,9 @@ export class ServerProcess {
     });
     closeOnExecution();
     const pid = list.start();
-    if (pid < 0) throw new SetupError(refusal(`--sandbox ${isolation.sandbox}`, pid, isolation));
+    if (pid < 0) {
+      throw new SetupError(refusal(`--sandbox ${isolation.sandbox}`, pid, isolation.sandbox));
+    }
     const server = new ServerProcess(pid, outer, report, list, isolation);
     undo.move();
     try {
@@ -195,7 +198,7 @@ function explain(
   const failed = list.readReport(report.subarray(0, CALL.SIZE));
   if (failed !== null) {
     const what = `--sandbox ${isolation.sandbox}: ${failed.name}`;
-    return { code: 1, reason: refusal(what, -failed.errno, isolation, failed) };
+    return { code: 1, reason: refusal(what, -failed.errno, isolation.sandbox, failed.name) };
   }
   if (signal === SIGSYS) {
     return {
@@ -208,25 +211,6 @@ function explain(
     return { code: KILLED + signal, reason: `The serving process was killed by signal ${signal}` };
   }
   return { code, reason: null };
-}
-
-/** What the operator can do where the kernel says no. */
-function refusal(
-  what: string,
-  result: number,
-  { sandbox }: IsolationConfig,
-  failed?: FailedCall,
-): string {
-  const text = `${what} is refused: ${errnoName(result)}`;
-  if (sandbox === "none") return text;
-  if (sandbox === "chroot") return `${text}; without a sandbox: --sandbox none`;
-  if (result === -EINVAL && failed?.name.includes("pivot_root")) {
-    return `${text} (this process's root is no mount point, as in a chroot); use --sandbox chroot or --sandbox none`;
-  }
-  if (result === -EPERM || result === -EINVAL || result === -ENOSPC) {
-    return `${text} (namespaces are not to be had here, as in many containers); use --sandbox chroot or --sandbox none`;
-  }
-  return `${text}; use --sandbox chroot or --sandbox none`;
 }
 
 function readAll(fd: number): Uint8Array {

@@ -146,8 +146,40 @@ Deno.test({
         deepEqual([...Deno.readDirSync(daemon.tree.path("run"))], []);
       }
     });
+
+    await t.step("where there are no user namespaces, one line says what to do", async () => {
+      await using daemon = await user.start({ through: WITHOUT_NAMESPACES });
+      equal((await daemon.status).code, 1);
+      match(
+        daemon.stderr(),
+        /ERROR .*--sandbox namespace is refused: ENOSPC.*; use --sandbox none\n$/,
+      );
+    });
+
+    await t.step("--sandbox chroot is not for him", async () => {
+      await using daemon = await user.start({ args: ["--sandbox", "chroot"] });
+      equal((await daemon.status).code, 1);
+      match(
+        daemon.stderr(),
+        /takes CAP_SYS_CHROOT.*; use --sandbox namespace or --sandbox none\n$/,
+      );
+    });
+
+    await t.step("he may be root of a container", async () => {
+      await using daemon = await user.start({ through: ["unshare", "--user", "--map-root-user"] });
+      await using guest = await Guest.connect({ socketPath: daemon.socketPath });
+      guest.mkdirSync("/d");
+      deepEqual(owner(`${daemon.share}/d`), [USER, USER]);
+    });
   },
 });
+
+/** A user namespace that allows no others, where he is who he was. */
+const WITHOUT_NAMESPACES = [
+  ...["unshare", "--user", `--map-user=${USER}`, `--map-group=${USER}`, "--keep-caps"],
+  ...["sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"', "sh"],
+  ...["setpriv", "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"],
+];
 
 /** Gives the share to the guest's root. */
 async function share(daemon: IsolatedDaemon, uid: number): Promise<void> {

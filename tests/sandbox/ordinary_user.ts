@@ -57,13 +57,14 @@ export class OrdinaryUser implements Disposable {
     return this.#place.path("virtiofsd-ts");
   }
 
+  /** A daemon of the user's; what it goes through beside, it goes through as the user. */
   start(options: IsolatedOptions = {}): Promise<IsolatedDaemon> {
     const identity = [`--reuid=${USER}`, `--regid=${USER}`, "--clear-groups"];
     const through = ["unshare", "--mount", "sh", "-c", WITH_RANGES, this.#place.root, "setpriv"];
     return IsolatedDaemon.start({
       ...options,
       program: [this.program],
-      through: [...through, ...identity],
+      through: [...through, ...identity, ...(options.through ?? [])],
     });
   }
 
