@@ -41,6 +41,9 @@ const parser = merge(
   guestOptions,
 );
 
+/** What all checks of this program's own daemon take: trusted.* attributes need a capability that it does not keep by itself. */
+const OWN_OPTIONS = ["--xattr", "--posix-lock", "--flock", "--modcaps=+sys_admin"];
+
 const TEXT: CommandText = {
   name: "check posix",
   synopsis: "(--socket-path SOCK | --shared-dir DIR | --command CMD) [OPTION]...",
@@ -49,7 +52,9 @@ const TEXT: CommandText = {
   examples:
     message`virtiofsd-ts check posix --shared-dir /srv/data${lineBreak()}virtiofsd-ts check posix --command '/usr/libexec/virtiofsd --sandbox none --socket-path {socket} --shared-dir {dir}' --without tmpfile${lineBreak()}virtiofsd-ts check posix --socket-path /run/share.sock --filter rename --json`,
   footer:
-    message`One line per failed check with what was expected; exit code 0 if all hold, 1 if not. The suite works in a directory of its own in the share, and removes it.`,
+    message`One line per failed check with what was expected; exit code 0 if all hold, 1 if not. The suite works in a directory of its own in the share, and removes it. With --shared-dir the daemon is started with ${
+      OWN_OPTIONS.join(" ")
+    }.`,
 };
 
 /** What a guest that is a program cannot have: memory that a page fault fills, execve(2), /proc, FIFOs. */
@@ -71,7 +76,9 @@ export async function runCheckPosix(args: readonly string[]): Promise<number> {
     if (options.directory !== undefined) {
       return await runPosix(hostCalls, realPath(options.directory), without, report);
     }
-    const subject = await Subject.open(sources[0]!);
+    const source = sources[0]!;
+    const isOwn = source.kind === "directory";
+    const subject = await Subject.open(isOwn ? { ...source, args: OWN_OPTIONS } : source);
     try {
       return await runThroughGuest(subject, options, without, report);
     } finally {
