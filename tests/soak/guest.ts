@@ -9,7 +9,7 @@
 
 import { closeSession, openSession } from "../../src/guest/session.ts";
 import { Random } from "../fuzz/random.ts";
-import { GuestFiles } from "./guest_files.ts";
+import { GuestFiles, Unexpected } from "./guest_files.ts";
 import { CONNECTED, type SessionPlan, type SessionReport } from "./plan.ts";
 import { forget, knowMany, readGiven, transfer } from "./storms.ts";
 import { Workload } from "./workload.ts";
@@ -27,8 +27,13 @@ async function run(plan: SessionPlan): Promise<SessionReport | null> {
     ...options,
     dax: plan.dax ? "inode" : "never",
     pageCacheSize: PAGE_CACHE_SIZE,
+    // Less caching than was asked for would be a soak of something else.
+    warn: (message) => {
+      throw new Unexpected(message);
+    },
   }, caller);
   console.log(CONNECTED);
+  if (plan.dax && session.volume.dax === null) throw new Unexpected("there is no DAX window");
   const files = new GuestFiles(session);
   const workload = new Workload(files, random, plan.directory);
   const knowsAt = plan.knownNames > 0 ? random.below(plan.operations) : -1;

@@ -40,6 +40,7 @@ class Soak {
   #requests = 0;
   #bytes = 0;
   #told = 0;
+  #interrupted = false;
 
   constructor(options: SoakOptions, place: string, versionTable: string) {
     this.#options = options;
@@ -58,18 +59,24 @@ class Soak {
       await this.#daemons.start();
       using progress = new Progress();
       const timer = setInterval(() => this.#look(progress), SAMPLE_MS);
+      // What has been seen until then is told.
+      const interrupt = () => this.#interrupted = true;
+      Deno.addSignalListener("SIGINT", interrupt);
       try {
         if (session !== null) await this.#session(session);
         else {
           const needed = WARM_UP_SESSIONS + POINTS_MIN;
           for (let number = 0; this.#faults.length === 0; number++) {
-            if (this.#seconds >= minutes * 60 && number >= needed) break;
+            if (this.#seconds >= minutes * 60 && number >= needed || this.#interrupted) break;
             await this.#session(number);
           }
         }
       } finally {
         clearInterval(timer);
+        Deno.removeSignalListener("SIGINT", interrupt);
       }
+      const { log } = this.#daemons;
+      if (this.#faults.length > 0 && log !== "") this.#faults.push(`the daemons' log:\n${log}`);
     } finally {
       this.#faults.push(...await this.#daemons.stop());
     }
