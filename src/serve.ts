@@ -111,20 +111,26 @@ export async function serveDevice(config: DeviceConfig, hooks: ServeHooks): Prom
   const broken = Promise.withResolvers<never>();
   broken.promise.catch(() => {});
   try {
-    const device = await startDevice(config, hooks, (reason) => broken.reject(new Error(reason)));
+    let isBroken = false;
+    const device = await startDevice(config, hooks, (reason) => {
+      isBroken = true;
+      broken.reject(new Error(reason));
+    });
     let metrics: MetricsServer | null = null;
     try {
       metrics = await startMetrics(config.metricsSocket, Deno.pid, device.stateFd);
       const backend = new Backend(device, log);
-      do {
-        log.info("Waiting for vhost-user socket connection...");
-        const socket = await Promise.race([
-          acceptFrontend(listener.fd, hooks.signal),
-          broken.promise,
-        ]);
-        if (socket === null) break;
-        await Promise.race([backend.serve(socket, hooks.signal), broken.promise]);
-      } while (config.keepListening && !hooks.signal.aborted);
+      const serveAll = async () => {
+        do {
+          log.info("Waiting for vhost-user socket connection...");
+          const socket = await acceptFrontend(listener.fd, hooks.signal);
+          if (isBroken) socket?.close();
+          if (socket === null || isBroken) return;
+          await backend.serve(socket, hooks.signal);
+        } while (config.keepListening && !hooks.signal.aborted && !isBroken);
+      };
+      // One race for all front ends: a promise that is never settled keeps whatever has raced against it.
+      await Promise.race([serveAll(), broken.promise]);
     } finally {
       await metrics?.close();
       await Promise.race([device.close(), broken.promise.catch(() => {})]);
