@@ -36,6 +36,9 @@ const parser = object({
   sandbox: lastOf(option("--sandbox", choice(["namespace", "chroot", "none"]), {
     description: message`That of this program's own daemon: what holds without it holds by itself.`,
   })),
+  seccomp: lastOf(option("--seccomp", choice(["kill", "log", "trap", "none"]), {
+    description: message`That of this program's own daemon.`,
+  })),
   only: lastOf(option("--attacks", string({ metavar: "LIST" }), {
     description: message`Only these, by name, with commas between.`,
   })),
@@ -47,7 +50,7 @@ const parser = object({
 
 const TEXT: CommandText = {
   name: "check hostile",
-  synopsis: "[--sandbox MODE] [--command CMD] [OPTION]...",
+  synopsis: "[--sandbox MODE] [--seccomp MODE] [--command CMD] [OPTION]...",
   brief:
     message`Attack a daemon as a hostile guest would, and see that nothing outside its directory is read, written or looked at, that it lives, and that others keep their service.`,
   examples:
@@ -76,10 +79,12 @@ export async function runCheckHostile(args: readonly string[]): Promise<number> 
     return EXIT.OK;
   }
   const options = parseCommand(parser, TEXT, args);
-  const { socketPath, command, sandbox } = options;
-  const others = [socketPath, command, sandbox].filter((value) => value !== undefined);
+  const { socketPath, command, sandbox, seccomp } = options;
+  const isolation = [["--sandbox", sandbox], ["--seccomp", seccomp]]
+    .flatMap(([name, value]) => value === undefined ? [] : [name!, value]);
+  const others = [socketPath, command, isolation[0]].filter((value) => value !== undefined);
   if (others.length > 1) {
-    const what = "--socket-path, --command and --sandbox are about different daemons";
+    const what = "--socket-path, --command and --sandbox or --seccomp are about different daemons";
     throw new UsageError(what, usageLine(TEXT));
   }
   if (socketPath !== undefined && options.directory === undefined) {
@@ -96,7 +101,7 @@ export async function runCheckHostile(args: readonly string[]): Promise<number> 
     if (served !== null) checkServed(served);
     using place = new Place(served === null ? options.directory : undefined);
     const startOurs = (directory: string, more: readonly string[] = []) =>
-      startDaemon(directory, place, command, sandbox, more);
+      startDaemon(directory, place, command, [...isolation, ...more]);
     const run = runAttacks({
       attacks,
       scale,
@@ -154,14 +159,12 @@ async function startDaemon(
   directory: string,
   place: Place,
   command: string | undefined,
-  sandbox: string | undefined,
   more: readonly string[],
 ): Promise<Daemon> {
   const table = ["--cache", "shared", "--version-table", `${place.path}/versions`];
-  const isolation = sandbox === undefined ? [] : ["--sandbox", sandbox];
   const subject = await Subject.open(
     command === undefined
-      ? { kind: "directory", directory, args: [...OWN_OPTIONS, ...table, ...isolation, ...more] }
+      ? { kind: "directory", directory, args: [...OWN_OPTIONS, ...table, ...more] }
       : { kind: "command", command, directory },
     place.path,
   );
