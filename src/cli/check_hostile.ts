@@ -11,6 +11,7 @@ import { choice, float, string } from "@optique/core/valueparser";
 import { CANARY } from "../check/hostile/auditor.ts";
 import { beNeighbour, type NeighbourCommand } from "../check/hostile/neighbour.ts";
 import { outcomeText, summaryText } from "../check/hostile/report.ts";
+import { PLACE } from "../check/hostile/attack.ts";
 import { ATTACKS, type Daemon, type Outcome, runAttacks } from "../check/hostile/run.ts";
 import { DaemonError } from "../guest/daemon_error.ts";
 import { SetupError } from "../setup_error.ts";
@@ -161,10 +162,10 @@ async function startDaemon(
   command: string | undefined,
   more: readonly string[],
 ): Promise<Daemon> {
-  const table = ["--cache", "shared", "--version-table", `${place.path}/versions`];
+  const options = more.map((word) => word.replace(PLACE, place.path));
   const subject = await Subject.open(
     command === undefined
-      ? { kind: "directory", directory, args: [...OWN_OPTIONS, ...table, ...more] }
+      ? { kind: "directory", directory, args: [...OWN_OPTIONS, ...options] }
       : { kind: "command", command, directory },
     place.path,
   );

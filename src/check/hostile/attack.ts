@@ -7,6 +7,9 @@
 import type { RawGuest } from "./raw_guest.ts";
 import type { SecondProcess } from "./second_process.ts";
 
+/** Stands for a directory in options. */
+export const PLACE = "{place}";
+
 /** Counts what the daemon made of it. */
 export class Tally {
   /** Attempts. */
@@ -64,7 +67,7 @@ export interface Attack {
   readonly breaksQueue?: boolean;
   /** What has to happen while requests are served, in the plural: where it did not, the attack did not take place. */
   readonly races?: string;
-  /** Options for this program's own daemon. */
+  /** Options for this program's own daemon; {@linkcode PLACE} in them is a directory that they may use. */
   readonly ownOptions?: readonly string[];
   run(scene: Scene): Promise<void> | void;
 }

@@ -92,7 +92,7 @@ export const SPECIAL_FILE_ATTACKS: readonly Attack[] = [
       using second = SecondProcess.swapping(
         others.map((name) => [`${share}/plain`, `${share}/${name}`]),
       );
-      for (const _ of raceRounds(scene, 500)) {
+      for (const _ of raceRounds(scene, 1500)) {
         const slots: number[] = [];
         for (let j = 0; j < 16; j++) {
           slots.push(
