@@ -82,6 +82,22 @@ Deno.test("a daemon that listens already is attacked, and its share is left empt
   }
 });
 
+Deno.test("a share whose daemon is gone is left empty, too", async () => {
+  using tree = new TempTree();
+  const share = `${tree.root}/share`;
+  Deno.mkdirSync(share);
+  const there = ["--socket-path", `${tree.root}/none.sock`, "--shared-dir", share];
+  const { code, stderr } = await new RunningProgram(["check", "hostile", ...there])
+    .outcome(DEADLINE_MS);
+  equal(code, 1);
+  match(
+    stderr,
+    /^error: Cannot connect to the daemon at ".*none\.sock": there is no such socket$/m,
+  );
+  equal([...Deno.readDirSync(tree.root)].map(({ name }) => name).join(), "share");
+  equal([...Deno.readDirSync(share)].length, 0);
+});
+
 Deno.test("what is somebody's is not attacked", async () => {
   using tree = new TempTree();
   Deno.mkdirSync(`${tree.root}/share`);

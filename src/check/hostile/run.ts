@@ -7,7 +7,7 @@
 import { DaemonError } from "../../guest/daemon_error.ts";
 import type { Attack, Scene } from "./attack.ts";
 import { Tally } from "./attack.ts";
-import { Auditor } from "./auditor.ts";
+import { Auditor, CANARY } from "./auditor.ts";
 import { EXHAUSTION_ATTACKS } from "./attacks/exhaustion.ts";
 import { FORGERY_ATTACKS } from "./attacks/forgeries.ts";
 import { LINK_ATTACKS } from "./attacks/links.ts";
@@ -128,6 +128,18 @@ class Stage {
   }
 
   async run(attack: Attack, neighbour: Neighbour): Promise<Outcome> {
+    try {
+      return await this.#run(attack, neighbour);
+    } finally {
+      // Whatever came of it: it is somebody's directory.
+      if (this.#options.served !== null) {
+        empty(this.#share);
+        Deno.removeSync(`${this.#directory}/${CANARY}`, { recursive: true });
+      }
+    }
+  }
+
+  async #run(attack: Attack, neighbour: Neighbour): Promise<Outcome> {
     const tally = this.#tally;
     const started = performance.now();
     const unmount = this.#furnish();
@@ -151,10 +163,6 @@ class Stage {
     if (complaint !== null) tally.violations.add(complaint);
     for (const found of auditor.end()) tally.violations.add(found);
     for (const seen of this.#secrets.seen) tally.violations.add(seen);
-    if (this.#options.served !== null) {
-      empty(this.#share);
-      Deno.removeSync(auditor.path, { recursive: true });
-    }
     const race = attack.races === undefined
       ? null
       : { what: attack.races, done: tally.meanwhile, served: tally.servedMeanwhile };
@@ -191,7 +199,7 @@ class Stage {
   #scene(): Scene {
     return {
       share: this.#share,
-      canary: `${this.#directory}/canary`,
+      canary: `${this.#directory}/${CANARY}`,
       tally: this.#tally,
       scale: this.#options.scale,
       guest: this.#guest!,
