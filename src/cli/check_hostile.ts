@@ -8,19 +8,23 @@ import { object } from "@optique/core/constructs";
 import { lineBreak, message } from "@optique/core/message";
 import { flag, option } from "@optique/core/primitives";
 import { choice, float, string } from "@optique/core/valueparser";
+import { CANARY } from "../check/hostile/auditor.ts";
+import { beNeighbour, type NeighbourCommand } from "../check/hostile/neighbour.ts";
 import { outcomeText, summaryText } from "../check/hostile/report.ts";
+import { PLACE } from "../check/hostile/attack.ts";
 import { ATTACKS, type Daemon, type Outcome, runAttacks } from "../check/hostile/run.ts";
 import { DaemonError } from "../guest/daemon_error.ts";
 import { SetupError } from "../setup_error.ts";
 import { EXIT, printError, printOut, UsageError } from "./exit.ts";
 import { anyOf, type CommandText, lastOf, parseCommand, usageLine } from "./parse.ts";
 import { Progress } from "./progress.ts";
+import { selfCommand } from "./self_command.ts";
 import { Subject } from "./subject.ts";
 
 const parser = object({
   directory: lastOf(option("--shared-dir", string({ metavar: "DIR" }), {
     description:
-      message`Work below this directory (default: the directory for temporary files). With --socket-path: what that daemon serves; the directory above it must be ours to write to.`,
+      message`Work below this directory (default: the directory for temporary files). With --socket-path: what that daemon serves, which must be empty; the directory above it must be ours to write to, and have no "canary" in it.`,
   })),
   command: lastOf(option("--command", string({ metavar: "CMD" }), {
     description:
@@ -28,10 +32,13 @@ const parser = object({
   })),
   socketPath: lastOf(option("--socket-path", string({ metavar: "SOCK" }), {
     description:
-      message`Attack a daemon that listens already and takes one front end after another.`,
+      message`Attack a daemon that listens already and takes one front end after another, or is started again for each by whoever looks after it.`,
   })),
   sandbox: lastOf(option("--sandbox", choice(["namespace", "chroot", "none"]), {
     description: message`That of this program's own daemon: what holds without it holds by itself.`,
+  })),
+  seccomp: lastOf(option("--seccomp", choice(["kill", "log", "trap", "none"]), {
+    description: message`That of this program's own daemon.`,
   })),
   only: lastOf(option("--attacks", string({ metavar: "LIST" }), {
     description: message`Only these, by name, with commas between.`,
@@ -44,13 +51,13 @@ const parser = object({
 
 const TEXT: CommandText = {
   name: "check hostile",
-  synopsis: "[--sandbox MODE] [--command CMD] [OPTION]...",
+  synopsis: "[--sandbox MODE] [--seccomp MODE] [--command CMD] [OPTION]...",
   brief:
     message`Attack a daemon as a hostile guest would, and see that nothing outside its directory is read, written or looked at, that it lives, and that others keep their service.`,
   examples:
     message`virtiofsd-ts check hostile --sandbox none${lineBreak()}virtiofsd-ts check hostile --attacks symlink-races --scale 20${lineBreak()}virtiofsd-ts check hostile --command '/usr/libexec/virtiofsd --sandbox none --socket-path {socket} --shared-dir {dir}'`,
   footer:
-    message`An attack is refused (each attempt was answered with an error), contained (some were served, and did no harm), has ENDED the daemon or its answers (nobody but the guest has lost anything), or is a VIOLATION. Exit code 0 if there is none of the last two, else 1.`,
+    message`An attack is refused (each attempt was answered with an error), contained (some were served, and did no harm), UNTRIED (what should have happened at the same time did not), has ENDED the daemon or its answers (nobody but the guest has lost anything), or is a VIOLATION. Exit code 0 if all were refused or contained, else 1. Meanwhile another guest, of another daemon, is served: its slowest answer is in the table, and so is the time that the next guest of the same daemon waited.`,
 };
 
 const OWN_OPTIONS = [
@@ -63,13 +70,22 @@ const OWN_OPTIONS = [
   "64M",
 ];
 
+/** The hidden argument of the process that is another guest meanwhile. */
+const NEIGHBOUR = "--be-neighbour-on";
+
 /** Runs the attacks; 0 if all were refused or contained, else 1. */
 export async function runCheckHostile(args: readonly string[]): Promise<number> {
+  if (args[0] === NEIGHBOUR) {
+    await beNeighbour(args[1]!);
+    return EXIT.OK;
+  }
   const options = parseCommand(parser, TEXT, args);
-  const { socketPath, command, sandbox } = options;
-  const others = [socketPath, command, sandbox].filter((value) => value !== undefined);
+  const { socketPath, command, sandbox, seccomp } = options;
+  const isolation = [["--sandbox", sandbox], ["--seccomp", seccomp]]
+    .flatMap(([name, value]) => value === undefined ? [] : [name!, value]);
+  const others = [socketPath, command, isolation[0]].filter((value) => value !== undefined);
   if (others.length > 1) {
-    const what = "--socket-path, --command and --sandbox are about different daemons";
+    const what = "--socket-path, --command and --sandbox or --seccomp are about different daemons";
     throw new UsageError(what, usageLine(TEXT));
   }
   if (socketPath !== undefined && options.directory === undefined) {
@@ -77,20 +93,26 @@ export async function runCheckHostile(args: readonly string[]): Promise<number> 
     throw new UsageError(what, usageLine(TEXT));
   }
   const attacks = attacksOf(options.only);
+  const served = socketPath === undefined ? null : options.directory!;
+  const scale = options.scale ?? 1;
   const started = performance.now();
-  using place = new Place(options.directory, socketPath !== undefined);
-  using progress = new Progress();
   const outcomes: Outcome[] = [];
-  const start = socketPath === undefined
-    ? (directory: string) => startDaemon(directory, place, command, sandbox)
-    : () => Promise.resolve<Daemon>({ socketPath, pid: null, staysUp: true, close: nothing });
+  using progress = new Progress();
   try {
+    if (served !== null) checkServed(served);
+    using place = new Place(served === null ? options.directory : undefined);
+    const startOurs = (directory: string, more: readonly string[] = []) =>
+      startDaemon(directory, place, command, [...isolation, ...more]);
     const run = runAttacks({
       attacks,
-      scale: options.scale ?? 1,
-      start,
+      scale,
+      start: socketPath === undefined
+        ? startOurs
+        : () => Promise.resolve<Daemon>({ socketPath, pid: null, staysUp: true, close: nothing }),
+      startNeighbour: startOurs,
+      neighbourCommand,
       place: place.path,
-      served: socketPath === undefined ? null : options.directory!,
+      served,
       progress: ({ name }) =>
         progress.show(`${outcomes.length} of ${attacks.length} attacks: ${name}`),
     });
@@ -109,6 +131,12 @@ export async function runCheckHostile(args: readonly string[]): Promise<number> 
   if (!options.json) printOut(summaryText(outcomes, (performance.now() - started) / 1000));
   const isHeld = outcomes.every(({ outcome }) => outcome === "refused" || outcome === "contained");
   return isHeld ? EXIT.OK : EXIT.FAILED;
+}
+
+/** This program again, as another guest. */
+function neighbourCommand(socketPath: string): NeighbourCommand {
+  const self = selfCommand();
+  return { program: self.program, args: [...self.args, "check", "hostile", NEIGHBOUR, socketPath] };
 }
 
 function nothing(): Promise<void> {
@@ -132,13 +160,12 @@ async function startDaemon(
   directory: string,
   place: Place,
   command: string | undefined,
-  sandbox: string | undefined,
+  more: readonly string[],
 ): Promise<Daemon> {
-  const table = ["--cache", "shared", "--version-table", `${place.path}/versions`];
-  const isolation = sandbox === undefined ? [] : ["--sandbox", sandbox];
+  const options = more.map((word) => word.replace(PLACE, place.path));
   const subject = await Subject.open(
     command === undefined
-      ? { kind: "directory", directory, args: [...OWN_OPTIONS, ...table, ...isolation] }
+      ? { kind: "directory", directory, args: [...OWN_OPTIONS, ...options] }
       : { kind: "command", command, directory },
     place.path,
   );
@@ -146,18 +173,26 @@ async function startDaemon(
   return { socketPath, pid, staysUp: command === undefined, close: () => subject.close() };
 }
 
+/** It is emptied again and again, and what lies beside it is made anew: neither may be anybody's. */
+function checkServed(directory: string): void {
+  const canary = `${directory}/../${CANARY}`;
+  let isEmpty = false;
+  let isFree = false;
+  try {
+    isEmpty = [...Deno.readDirSync(directory)].length === 0;
+    Deno.lstatSync(canary);
+  } catch (error) {
+    isFree = isEmpty && error instanceof Deno.errors.NotFound;
+  }
+  if (!isEmpty) throw new SetupError(`"${directory}" is not an empty directory`);
+  if (!isFree) throw new SetupError(`"${canary}" is in the way`);
+}
+
 /** Where all attacks take place. */
 class Place implements Disposable {
   readonly path: string;
-  readonly #made: boolean;
 
-  constructor(directory: string | undefined, isServed: boolean) {
-    this.#made = !isServed;
-    if (isServed) {
-      // The canary is beside the share.
-      this.path = Deno.realPathSync(`${directory}/..`);
-      return;
-    }
+  constructor(directory: string | undefined) {
     const dir = directory === undefined ? {} : { dir: directory };
     try {
       this.path = Deno.makeTempDirSync({ prefix: "virtiofsd-ts-hostile-", ...dir });
@@ -170,7 +205,6 @@ class Place implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#made) Deno.removeSync(this.path, { recursive: true });
-    else Deno.removeSync(`${this.path}/canary`, { recursive: true });
+    Deno.removeSync(this.path, { recursive: true });
   }
 }

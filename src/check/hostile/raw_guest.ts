@@ -30,7 +30,7 @@ const REQUEST_SIZE = 8192;
 const REPLY_SIZE = 72 * 1024;
 const SLOT_SIZE = REQUEST_SIZE + REPLY_SIZE;
 /** Room of a reply unless something else is asked for. */
-const ROOM = 4096;
+export const ROOM = 4096;
 const MEMORY_SIZE = 8 * 1024 * 1024;
 const PATIENCE_MS = 20_000;
 const LOOK_MS = 50;
@@ -74,6 +74,8 @@ export class RawGuest {
   readonly #waitSet = new WaitSet();
   readonly #answered = new Set<number>();
   readonly #sent = new Set<number>();
+  /** As they were sent: in memory they may have changed. */
+  readonly #opcodes = new Uint32Array(SLOTS);
   #availIndex = 0;
   #usedIndex = 0;
   #unique = 0;
@@ -174,6 +176,7 @@ export class RawGuest {
     );
     this.offer(2 * slot);
     this.#sent.add(slot);
+    this.#opcodes[slot] = opcode;
     // An answer that nobody looked at is no answer to this.
     this.#answered.delete(slot);
     return slot;
@@ -265,8 +268,7 @@ export class RawGuest {
     const status = view.getInt32(at + OUT_HEADER.ERROR, true);
     const end = Math.min(Math.max(length, OUT_HEADER.SIZE), REPLY_SIZE);
     const body = new DataView(u8.slice(at + OUT_HEADER.SIZE, at + end).buffer);
-    const opcode = view.getUint32(this.requestAt(slot) + IN_HEADER.OPCODE, true);
-    if (status === 0) this.secrets.look(opcode, body);
+    if (status === 0) this.secrets.look(this.#opcodes[slot]!, body);
     return { status, body };
   }
 

@@ -8,11 +8,16 @@ import type { Outcome } from "./run.ts";
 
 /** One line of the table, and others for what is wrong. */
 export function outcomeText(outcome: Outcome): string {
-  const { name, rounds, refused, violations, remarks } = outcome;
-  const counts = `${refused} of ${rounds} refused`;
-  const line = `${outcome.outcome.padEnd(10)} ${name.padEnd(24)} ${counts}`;
-  const known = remarks.length === 0 ? "" : `; ${remarks.join("; ")}`;
-  return [line + known, ...violations.map((violation) => `           ${violation}`)].join("\n");
+  const { name, rounds, refused, violations, remarks, race, neighbour, nextGuestMs } = outcome;
+  const line = `${outcome.outcome.padEnd(10)} ${name.padEnd(24)} ${refused} of ${rounds} refused`;
+  const happened = race === null ? [] : [`${race.done} ${race.what} in ${race.served} requests`];
+  const { visits, worstMs } = neighbour;
+  const times = visits === 1 ? "once" : `${visits} times`;
+  const others = [`neighbour served ${times}, worst ${worstMs} ms`]
+    .concat(nextGuestMs === null ? [] : [`next guest in ${nextGuestMs} ms`]);
+  const known = [...happened, ...remarks, ...others].join("; ");
+  return [`${line}; ${known}`, ...violations.map((violation) => `           ${violation}`)]
+    .join("\n");
 }
 
 /** The last line. */
@@ -21,8 +26,9 @@ export function summaryText(outcomes: readonly Outcome[], seconds: number): stri
     outcomes.filter(({ outcome }) => outcome === kind).length;
   const rounds = outcomes.reduce((sum, outcome) => sum + outcome.rounds, 0);
   const violations = count("VIOLATION");
+  const untried = count("UNTRIED") === 0 ? "" : `${count("UNTRIED")} did not take place, `;
   return `${outcomes.length} attacks, ${rounds} attempts: ${count("refused")} refused, ` +
-    `${count("contained")} contained, ${count("ENDED")} ended the daemon, ` +
+    `${count("contained")} contained, ${untried}${count("ENDED")} ended the daemon, ` +
     `${violations} violation${violations === 1 ? "" : "s"} ` +
     `(${Math.round(seconds * 10) / 10} s)`;
 }

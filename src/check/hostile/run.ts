@@ -7,7 +7,7 @@
 import { DaemonError } from "../../guest/daemon_error.ts";
 import type { Attack, Scene } from "./attack.ts";
 import { Tally } from "./attack.ts";
-import { Auditor } from "./auditor.ts";
+import { Auditor, CANARY } from "./auditor.ts";
 import { EXHAUSTION_ATTACKS } from "./attacks/exhaustion.ts";
 import { FORGERY_ATTACKS } from "./attacks/forgeries.ts";
 import { LINK_ATTACKS } from "./attacks/links.ts";
@@ -16,10 +16,20 @@ import { MEMORY_ATTACKS } from "./attacks/memory.ts";
 import { NAME_ATTACKS } from "./attacks/names.ts";
 import { RING_ATTACKS } from "./attacks/rings.ts";
 import { SPECIAL_FILE_ATTACKS } from "./attacks/special_files.ts";
+import {
+  connectPatiently,
+  furnishNeighbour,
+  Neighbour,
+  type NeighbourCommand,
+  visit,
+} from "./neighbour.ts";
 import { NoAnswer, RawGuest } from "./raw_guest.ts";
-import { body, handleOf, lookup, nodeOf, open, read, ROOT } from "./requests.ts";
 import { Secrets } from "./secrets.ts";
-import { Opcode } from "../../wire/fuse.ts";
+
+/** How long whoever looks after a daemon may take to start it again. */
+const RESTARTED_MS = 10_000;
+/** A file, and what is in it, for the guest after the attack. */
+const NEXT = "for-the-next-guest";
 
 /** All of them. */
 export const ATTACKS: readonly Attack[] = [
@@ -46,11 +56,15 @@ export interface Daemon {
 export interface HostileOptions {
   readonly attacks: readonly Attack[];
   readonly scale: number;
-  /** Starts a daemon on a directory. */
-  start(directory: string): Promise<Daemon>;
-  /** Makes a place: a directory in which the share is, with room beside it. It is removed by the caller. */
+  /** Starts a daemon on a directory; this program's own with these options besides. */
+  start(directory: string, ownOptions: readonly string[]): Promise<Daemon>;
+  /** The daemon of another guest. */
+  startNeighbour(directory: string): Promise<Daemon>;
+  /** Starts this program as that guest. */
+  neighbourCommand(socketPath: string): NeighbourCommand;
+  /** A directory with room for shares and what lies beside them. It is removed by the caller. */
   readonly place: string;
-  /** The share's directory below the place, where a daemon serves one already. */
+  /** The share, where a daemon serves one already; what must not be touched is made beside it. Both are cleared after each attack. */
   readonly served: string | null;
   progress(attack: Attack): void;
 }
@@ -62,63 +76,34 @@ export interface Outcome {
   /** Attempts, and those that were answered with an error or the end of the queue. */
   readonly rounds: number;
   readonly refused: number;
-  readonly outcome: "refused" | "contained" | "ENDED" | "VIOLATION";
+  readonly outcome: "refused" | "contained" | "UNTRIED" | "ENDED" | "VIOLATION";
   readonly violations: readonly string[];
   readonly remarks: readonly string[];
+  /** What another process did while requests were served, for attacks that need that. */
+  readonly race: { readonly what: string; readonly done: number; readonly served: number } | null;
+  /** A guest of another daemon on the same host, during the attack. */
+  readonly neighbour: { readonly visits: number; readonly worstMs: number };
+  /** How long a new guest of the same daemon waited for a file after it; null from a daemon that serves one front end only. */
+  readonly nextGuestMs: number | null;
   readonly seconds: number;
 }
 
 /** Runs attacks. Each result is handed out when it is there. */
 export async function* runAttacks(options: HostileOptions): AsyncGenerator<Outcome> {
-  const bystander = await Bystander.start(options);
+  const share = `${options.place}/neighbour`;
+  Deno.mkdirSync(share);
+  furnishNeighbour(share);
+  const daemon = await options.startNeighbour(share);
+  const neighbour = new Neighbour(options.neighbourCommand(daemon.socketPath));
   try {
     for (const [i, attack] of options.attacks.entries()) {
       options.progress(attack);
       const stage = new Stage(options, `${options.place}/${i}`);
-      yield await stage.run(attack, bystander);
+      yield await stage.run(attack, neighbour);
     }
   } finally {
-    await bystander?.close();
-  }
-}
-
-/** A guest with a daemon of its own, which has done nothing. */
-class Bystander {
-  readonly #daemon: Daemon;
-  readonly #guest: RawGuest;
-
-  private constructor(daemon: Daemon, guest: RawGuest) {
-    this.#daemon = daemon;
-    this.#guest = guest;
-  }
-
-  static async start(options: HostileOptions): Promise<Bystander | null> {
-    if (options.served !== null) return null;
-    const share = `${options.place}/bystander`;
-    Deno.mkdirSync(share);
-    Deno.writeTextFileSync(`${share}/file`, "mine\n");
-    const daemon = await options.start(share);
-    const secrets = new Secrets("nothing is secret here", new Set());
-    return new Bystander(daemon, await RawGuest.connect(daemon.socketPath, secrets));
-  }
-
-  /** Null while it is served, else why not. */
-  check(): string | null {
-    try {
-      const node = nodeOf(lookup(this.#guest, ROOT, "file"));
-      const handle = handleOf(open(this.#guest, node, 0));
-      const { body: bytes } = read(this.#guest, node, handle, 16);
-      this.#guest.call(Opcode.RELEASE, node, body([handle, 0, 0, 0n]));
-      const text = new TextDecoder().decode(bytes);
-      return text === "mine\n" ? null : `another guest reads "${text}"`;
-    } catch (error) {
-      return `another guest has lost its service: ${(error as Error).message}`;
-    }
-  }
-
-  async close(): Promise<void> {
-    this.#guest.close();
-    await this.#daemon.close();
+    await neighbour.close();
+    await daemon.close();
   }
 }
 
@@ -131,48 +116,69 @@ class Stage {
   #daemon!: Daemon;
   #guest: RawGuest | null = null;
   #secrets!: Secrets;
+  #ownOptions: readonly string[] = [];
+  /** The daemon's process, where it can be seen. */
+  #pid: number | null = null;
 
   constructor(options: HostileOptions, directory: string) {
     this.#options = options;
     const { served } = options;
-    this.#directory = served === null ? directory : options.place;
+    this.#directory = served === null ? directory : Deno.realPathSync(`${served}/..`);
     this.#share = served ?? `${directory}/share`;
   }
 
-  async run(attack: Attack, bystander: Bystander | null): Promise<Outcome> {
+  async run(attack: Attack, neighbour: Neighbour): Promise<Outcome> {
+    try {
+      return await this.#run(attack, neighbour);
+    } finally {
+      // Whatever came of it: it is somebody's directory.
+      if (this.#options.served !== null) {
+        empty(this.#share);
+        Deno.removeSync(`${this.#directory}/${CANARY}`, { recursive: true });
+      }
+    }
+  }
+
+  async #run(attack: Attack, neighbour: Neighbour): Promise<Outcome> {
     const tally = this.#tally;
     const started = performance.now();
     const unmount = this.#furnish();
     const auditor = new Auditor(this.#directory);
     this.#secrets = new Secrets(auditor.token, auditor.inodes());
+    this.#ownOptions = attack.ownOptions ?? [];
+    let nextGuestMs: number | null = null;
     try {
       await this.#restart();
       auditor.begin();
+      await neighbour.report();
       await this.#attack(attack);
       this.#checkAlive();
-      const complaint = bystander?.check() ?? null;
-      if (complaint !== null) tally.violations.add(complaint);
+      nextGuestMs = await this.#serveNext();
     } finally {
       this.#guest?.close();
       await this.#daemon?.close();
       unmount();
     }
+    const { visits, worstMs, complaint } = await neighbour.report();
+    if (complaint !== null) tally.violations.add(complaint);
     for (const found of auditor.end()) tally.violations.add(found);
     for (const seen of this.#secrets.seen) tally.violations.add(seen);
-    const violations = [...tally.violations, ...tally.endings];
-    const harmless = tally.refused === tally.rounds && tally.rounds > 0 ? "refused" : "contained";
+    const race = attack.races === undefined
+      ? null
+      : { what: attack.races, done: tally.meanwhile, served: tally.servedMeanwhile };
+    const complaints = [...tally.violations, ...tally.endings];
+    if (race?.served === 0) complaints.push(`no ${race.what} while requests were served`);
     return {
       name: attack.name,
       tries: attack.tries,
       rounds: tally.rounds,
       refused: tally.refused,
-      outcome: tally.violations.size > 0
-        ? "VIOLATION"
-        : tally.endings.size > 0
-        ? "ENDED"
-        : harmless,
-      violations,
+      outcome: outcomeOf(tally, attack.races),
+      violations: complaints,
       remarks: [...tally.remarks],
+      race,
+      neighbour: { visits, worstMs },
+      nextGuestMs,
       seconds: Math.round((performance.now() - started) / 100) / 10,
     };
   }
@@ -193,12 +199,12 @@ class Stage {
   #scene(): Scene {
     return {
       share: this.#share,
-      canary: `${this.#directory}/canary`,
+      canary: `${this.#directory}/${CANARY}`,
       tally: this.#tally,
       scale: this.#options.scale,
       guest: this.#guest!,
       reconnect: (flags) => this.#restart(flags),
-      pid: this.#daemon.pid,
+      pid: this.#pid,
     };
   }
 
@@ -210,15 +216,36 @@ class Stage {
       this.#guest.close();
       if (!this.#daemon.staysUp) {
         await this.#daemon.close();
-        this.#daemon = await this.#options.start(this.#share);
+        this.#daemon = await this.#options.start(this.#share, this.#ownOptions);
       }
-    } else this.#daemon = await this.#options.start(this.#share);
-    this.#guest = await RawGuest.connect(this.#daemon.socketPath, this.#secrets, flags);
+    } else this.#daemon = await this.#options.start(this.#share, this.#ownOptions);
+    const { socketPath, pid } = this.#daemon;
+    this.#guest = await connectPatiently(
+      () => RawGuest.connect(socketPath, this.#secrets, flags),
+      this.#options.served === null ? 0 : RESTARTED_MS,
+    );
+    this.#pid = pid ?? (this.#guest.frontend.daemonPid || null);
     return this.#guest;
   }
 
+  /** The next front end of the same daemon, after the attack. Returns how long it took to be served. */
+  async #serveNext(): Promise<number | null> {
+    if (!this.#daemon.staysUp || this.#tally.endings.size > 0) return null;
+    Deno.writeTextFileSync(`${this.#share}/${NEXT}`, NEXT);
+    const started = performance.now();
+    let complaint: string | null;
+    try {
+      complaint = visit(await this.#restart(), NEXT, NEXT);
+    } catch (error) {
+      if (!(error instanceof NoAnswer) && !(error instanceof DaemonError)) throw error;
+      complaint = error.message;
+    }
+    if (complaint !== null) this.#tally.endings.add(`the next guest is not served: ${complaint}`);
+    return Math.round(performance.now() - started);
+  }
+
   #checkAlive(): void {
-    const { pid } = this.#daemon;
+    const pid = this.#pid;
     if (pid === null) return;
     try {
       const status = Deno.readTextFileSync(`/proc/${pid}/stat`);
@@ -234,7 +261,9 @@ class Stage {
   #furnish(): () => void {
     const share = this.#share;
     Deno.mkdirSync(`${share}/directory/inner`, { recursive: true });
-    for (const path of [this.#directory, share]) Deno.chmodSync(path, 0o755);
+    if (this.#options.served === null) {
+      for (const path of [this.#directory, share]) Deno.chmodSync(path, 0o755);
+    }
     Deno.writeTextFileSync(`${share}/file`, "inside\n");
     Deno.writeTextFileSync(`${share}/directory/file`, "inside\n");
     Deno.writeFileSync(`${share}/large`, new Uint8Array(4 << 20));
@@ -252,6 +281,22 @@ class Stage {
     return () => {
       if (isMounted) command("umount", "-l", `${share}/mounted`);
     };
+  }
+}
+
+/** What came of it; `races` is what had to happen meanwhile. */
+export function outcomeOf(tally: Tally, races: string | undefined): Outcome["outcome"] {
+  const { violations, endings, rounds, refused } = tally;
+  if (violations.size > 0) return "VIOLATION";
+  if (endings.size > 0) return "ENDED";
+  if (races !== undefined && tally.servedMeanwhile === 0) return "UNTRIED";
+  return refused === rounds && rounds > 0 ? "refused" : "contained";
+}
+
+/** Removes what an attack has left behind. */
+function empty(share: string): void {
+  for (const { name } of [...Deno.readDirSync(share)]) {
+    Deno.removeSync(`${share}/${name}`, { recursive: true });
   }
 }
 

@@ -18,23 +18,26 @@ function nodes(live: bigint): bigint[] {
   );
 }
 
-/** Everything that is about a node alone. */
+/** Everything that is about a node alone. The daemon has not given it out, or it was forgotten: whatever it is served as, it is not the guest's. */
 function useNode({ guest, tally }: Scene, node: bigint): void {
-  const { count } = { count: (status: number) => tally.count(status) };
-  count(guest.call(Opcode.GETATTR, node, body([0, 0, 0n])).status);
-  count(lookup(guest, node, "secret").status);
-  count(lookup(guest, node, "..").status);
-  count(guest.call(Opcode.READLINK, node).status);
-  count(guest.call(Opcode.MKDIR, node, body([0o755, 0], "made")).status);
-  count(guest.call(Opcode.UNLINK, node, body([], "secret")).status);
-  count(guest.call(Opcode.RENAME, node, body([ROOT], "secret", "gained")).status);
-  count(guest.call(Opcode.RENAME, ROOT, body([node], "file", "secret")).status);
-  count(guest.call(Opcode.LISTXATTR, node, body([256, 0])).status);
+  const refused = ({ status }: { readonly status: number }, what: string) => {
+    tally.count(status);
+    if (status === 0) tally.violations.add(`${what} with a node that nobody was given`);
+  };
+  refused(guest.call(Opcode.GETATTR, node, body([0, 0, 0n])), "GETATTR");
+  refused(lookup(guest, node, "secret"), "LOOKUP");
+  refused(lookup(guest, node, ".."), 'LOOKUP of ".."');
+  refused(guest.call(Opcode.READLINK, node), "READLINK");
+  refused(guest.call(Opcode.MKDIR, node, body([0o755, 0], "made")), "MKDIR");
+  refused(guest.call(Opcode.UNLINK, node, body([], "secret")), "UNLINK");
+  refused(guest.call(Opcode.RENAME, node, body([ROOT], "secret", "gained")), "RENAME from");
+  refused(guest.call(Opcode.RENAME, ROOT, body([node], "file", "secret")), "RENAME to");
+  refused(guest.call(Opcode.LISTXATTR, node, body([256, 0])), "LISTXATTR");
   const opened = open(guest, node, 0);
-  count(opened.status);
+  refused(opened, "OPEN");
   if (opened.status === 0) read(guest, node, handleOf(opened));
   const directory = open(guest, node, 0, Opcode.OPENDIR);
-  count(directory.status);
+  refused(directory, "OPENDIR");
   if (directory.status !== 0) return;
   guest.call(Opcode.READDIRPLUS, node, body([handleOf(directory), 0n, 4096, 0, 0n, 0, 0]));
 }
@@ -43,8 +46,13 @@ function useNode({ guest, tally }: Scene, node: bigint): void {
 function useHandle({ guest, tally }: Scene, node: bigint, handle: bigint): void {
   const tryOne = (opcode: number, bytes: Uint8Array) =>
     tally.count(guest.call(opcode, node, bytes).status);
-  tally.count(read(guest, node, handle).status);
-  tryOne(Opcode.WRITE, body([handle, 0n, 4, 0, 0n, 0, 0], "ABC"));
+  const bytes = body([handle, 0n, 4, 0, 0n, 0, 0], "ABC");
+  for (
+    const { status } of [read(guest, node, handle), guest.call(Opcode.WRITE, node, bytes)]
+  ) {
+    tally.count(status);
+    if (status === 0) tally.violations.add("READ or WRITE with a handle that nobody was given");
+  }
   tryOne(Opcode.GETATTR, body([FUSE_GETATTR_FH, 0, handle]));
   tryOne(Opcode.FSYNC, body([handle, 0n]));
   tryOne(Opcode.FALLOCATE, body([handle, 0n, 4096n, 0, 0]));

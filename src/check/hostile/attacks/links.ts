@@ -4,10 +4,12 @@
  * @module
  */
 
-import { Opcode } from "../../../wire/fuse.ts";
-import { type Attack, rounds, type Scene } from "../attack.ts";
+import { ATTR, ENTRY_OUT, Opcode } from "../../../wire/fuse.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT } from "../../../wire/linux.ts";
+import { type Attack, raceRounds, type Scene, serveDuring } from "../attack.ts";
 import type { Answer } from "../raw_guest.ts";
 import { body, handleOf, lookup, nodeOf, open, read, ROOT, write } from "../requests.ts";
+import { SecondProcess } from "../second_process.ts";
 
 const O_RDWR = 2;
 const O_CREAT = 0o100;
@@ -51,22 +53,78 @@ function use({ guest, tally }: Scene, node: bigint): void {
   }
 }
 
-/** Swaps two names of the share on the host, again and again, until the guest's requests are all back. */
-function swapMeanwhile(scene: Scene, what: string): number {
-  const { guest, share } = scene;
-  let swaps = 0;
-  guest.kick();
-  for (const end = performance.now() + guest.patienceMs; guest.outstanding > 0; swaps++) {
-    Deno.renameSync(`${share}/${what}`, `${share}/${what}.aside`);
-    Deno.renameSync(`${share}/${what}.link`, `${share}/${what}`);
-    guest.reap();
-    Deno.renameSync(`${share}/${what}`, `${share}/${what}.link`);
-    Deno.renameSync(`${share}/${what}.aside`, `${share}/${what}`);
-    guest.reap();
-    // It says what has happened.
-    if (performance.now() > end) guest.awaitAll();
+/** A directory that is a link out every other moment. */
+function raceDirectory(
+  scene: Scene,
+  second: SecondProcess,
+  file: bigint,
+  kinds: Map<number, number>,
+): void {
+  const { guest, tally } = scene;
+  const found = lookup(guest, ROOT, "swap");
+  const directory = nodeOf(found);
+  const slots: number[] = [];
+  for (let j = 0; j < 5; j++) {
+    slots.push(
+      guest.post(Opcode.LOOKUP, ROOT, body([], "swap")),
+      guest.post(Opcode.LOOKUP, directory, body([], "secret")),
+      guest.post(Opcode.OPENDIR, directory, body([0, 0])),
+      guest.post(Opcode.MKDIR, directory, body([0o755, 0], "made")),
+      guest.post(Opcode.RENAME, directory, body([directory], "secret", "renamed")),
+      guest.post(Opcode.RENAME, directory, body([directory], "renamed", "secret")),
+      guest.post(Opcode.LINK, directory, body([file], "linked")),
+      guest.post(Opcode.UNLINK, directory, body([], "linked")),
+      guest.post(Opcode.RMDIR, directory, body([], "made")),
+      guest.post(Opcode.CREATE, directory, body([O_RDWR | O_CREAT, 0o644, 0, 0], "secret")),
+    );
   }
-  return swaps;
+  serveDuring(scene, second);
+  for (const [j, slot] of slots.entries()) {
+    const answer = guest.answer(slot);
+    tally.count(answer.status);
+    if (answer.status !== 0) continue;
+    if (j % 10 === 0) {
+      const kind = answer.body.getUint32(ENTRY_OUT.ATTR + ATTR.MODE, true) & S_IFMT;
+      kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    } else if (j % 10 === 2) {
+      const handle = handleOf(answer);
+      guest.call(Opcode.READDIRPLUS, directory, body([handle, 0n, 4096, 0, 0n, 0, 0]));
+      guest.call(Opcode.RELEASEDIR, directory, body([handle, 0, 0, 0n]));
+    } else if (j % 10 === 9) release(guest, nodeOf(answer), handleOf(answer, ENTRY_OUT.SIZE));
+  }
+}
+
+/** A file that is a link out every other moment. */
+function raceFile(scene: Scene, second: SecondProcess): void {
+  const { guest, tally } = scene;
+  const file = nodeOf(lookup(guest, ROOT, "swapfile"));
+  const slots: number[] = [];
+  for (let j = 0; j < 8; j++) {
+    const create = body([O_RDWR | O_CREAT, 0o644, 0, 0], "swapfile");
+    slots.push(
+      guest.post(Opcode.CREATE, ROOT, create),
+      guest.post(Opcode.LOOKUP, ROOT, body([], "swapfile")),
+      guest.post(Opcode.OPEN, file, body([O_RDWR, 0])),
+      guest.post(Opcode.GETATTR, file, body([0, 0, 0n])),
+      guest.post(Opcode.LINK, ROOT, body([file], "swapped")),
+      guest.post(Opcode.UNLINK, ROOT, body([], "swapped")),
+    );
+  }
+  serveDuring(scene, second);
+  for (const [j, slot] of slots.entries()) {
+    const answer = guest.answer(slot);
+    tally.count(answer.status);
+    if (answer.status !== 0 || (j % 6 !== 0 && j % 6 !== 2)) continue;
+    const isCreated = j % 6 === 0;
+    const node = isCreated ? nodeOf(answer) : file;
+    const handle = handleOf(answer, isCreated ? ENTRY_OUT.SIZE : 0);
+    read(guest, node, handle);
+    release(guest, node, handle);
+  }
+}
+
+function release(guest: Scene["guest"], node: bigint, handle: bigint): void {
+  guest.call(Opcode.RELEASE, node, body([handle, 0, 0, 0n]));
 }
 
 export const LINK_ATTACKS: readonly Attack[] = [
@@ -100,7 +158,8 @@ export const LINK_ATTACKS: readonly Attack[] = [
   {
     name: "symlink-races",
     tries:
-      "files and directories that another process of the host swaps for symlinks out, meanwhile",
+      "files and directories that another process of the host swaps for symlinks out, meanwhile, by name and as parents",
+    races: "swaps",
     run(scene) {
       const { guest, share, tally } = scene;
       Deno.mkdirSync(`${share}/swap`);
@@ -108,51 +167,23 @@ export const LINK_ATTACKS: readonly Attack[] = [
       Deno.symlinkSync("../canary", `${share}/swap.link`);
       Deno.writeTextFileSync(`${share}/swapfile`, "inside\n");
       Deno.symlinkSync("../canary/secret", `${share}/swapfile.link`);
-      let swaps = 0;
-      for (let i = 0; i < rounds(scene, 400); i++) {
-        const directory = nodeOf(lookup(guest, ROOT, "swap"));
-        const slots: number[] = [];
-        for (let j = 0; j < 6; j++) {
-          slots.push(
-            guest.post(Opcode.LOOKUP, ROOT, body([], "swap")),
-            guest.post(Opcode.LOOKUP, directory, body([], "secret")),
-            guest.post(Opcode.OPENDIR, directory, body([0, 0])),
-            guest.post(Opcode.MKDIR, directory, body([0o755, 0], "made")),
-            guest.post(Opcode.RENAME, directory, body([directory], "secret", "renamed")),
-            guest.post(Opcode.RENAME, directory, body([directory], "renamed", "secret")),
-          );
-        }
-        swaps += swapMeanwhile(scene, "swap");
-        for (const slot of slots) tally.count(guest.answer(slot).status);
-        const file = nodeOf(lookup(guest, ROOT, "swapfile"));
-        const more: number[] = [];
-        for (let j = 0; j < 8; j++) {
-          const create = body([O_RDWR | O_CREAT, 0o644, 0, 0], "swapfile");
-          more.push(
-            guest.post(Opcode.CREATE, ROOT, create),
-            guest.post(Opcode.LOOKUP, ROOT, body([], "swapfile")),
-            guest.post(Opcode.OPEN, file, body([O_RDWR, 0])),
-            guest.post(Opcode.GETATTR, file, body([0, 0, 0n])),
-          );
-        }
-        swaps += swapMeanwhile(scene, "swapfile");
-        for (const [j, slot] of more.entries()) {
-          const answer = guest.answer(slot);
-          tally.count(answer.status);
-          if (answer.status !== 0 || (j % 4 !== 0 && j % 4 !== 2)) continue;
-          const created = j % 4 === 0;
-          const node = created ? nodeOf(answer) : file;
-          const handle = handleOf(answer, created ? 128 : 0);
-          read(guest, node, handle);
-          guest.call(Opcode.RELEASE, node, body([handle, 0, 0, 0n]));
-        }
+      const file = nodeOf(lookup(guest, ROOT, "file"));
+      using second = SecondProcess.swapping(
+        ["swap", "swapfile"].map((name) => [`${share}/${name}`, `${share}/${name}.link`]),
+      );
+      const kinds = new Map<number, number>();
+      for (const _ of raceRounds(scene, 2000)) {
+        raceDirectory(scene, second, file, kinds);
+        raceFile(scene, second);
       }
-      tally.remarks.add(`${swaps} swaps on the host`);
+      const count = (kind: number) => kinds.get(kind) ?? 0;
+      const links = count(S_IFLNK);
+      tally.remarks.add(`it was seen as a directory ${count(S_IFDIR)} times, as a link ${links}`);
     },
   },
   {
     name: "hard-links",
-    tries: "LINK of symlinks, directories, forged and forgotten nodes, across a swap on the host",
+    tries: "LINK of symlinks, directories, forged and forgotten nodes",
     run(scene) {
       const { guest, share, tally } = scene;
       Deno.symlinkSync("../canary/secret", `${share}/out`);

@@ -4,12 +4,13 @@
  * @module
  */
 
+import { errnoName } from "../../../sys/errno.ts";
 import { libc, status } from "../../../sys/libc.ts";
 import { Opcode } from "../../../wire/fuse.ts";
 import { PROT_READ, PROT_WRITE } from "../../../wire/linux.ts";
 import { FUSE2_SHARED_VERSIONS, VERSION_REGION_ID } from "../../../wire/shared_versions.ts";
 import { DAX_REGION_ID } from "../../../wire/vhost_user.ts";
-import { type Attack, rounds, type Scene } from "../attack.ts";
+import { type Attack, PLACE, rounds, type Scene } from "../attack.ts";
 import { body, lookup, nodeOf, ROOT } from "../requests.ts";
 
 const ALL_ONES = 2n ** 64n - 1n;
@@ -53,6 +54,8 @@ export const MAPPING_ATTACKS: readonly Attack[] = [
       for (const node of [...others, ROOT, 0n, file + 99n, ALL_ONES, file | 1n << 40n]) {
         if (map(scene, node, 0n, RANGE, 0n) === 0) tally.violations.add("no file was mapped");
       }
+      const good = map(scene, file, 0n, RANGE, 0n);
+      if (good < 0) tally.remarks.add(`nothing can be mapped: ${errnoName(good)}`);
       const edges = [1n, 4095n, size, size - 4096n, size - 1n, 2n ** 32n, 2n ** 53n, 2n ** 63n]
         .concat([ALL_ONES, ALL_ONES - 4095n, 2n ** 64n - RANGE]);
       for (const edge of edges) {
@@ -84,6 +87,7 @@ export const MAPPING_ATTACKS: readonly Attack[] = [
   },
   {
     name: "version-table",
+    ownOptions: ["--cache", "shared", "--version-table", `${PLACE}/versions`],
     tries: "writing to the table of versions that all guests of the host read",
     async run(scene) {
       const { tally } = scene;

@@ -5,9 +5,10 @@
  */
 
 import { Opcode } from "../../../wire/fuse.ts";
-import type { Attack, Scene } from "../attack.ts";
-import type { Answer } from "../raw_guest.ts";
+import { type Attack, raceRounds, type Scene, serveDuring } from "../attack.ts";
+import { type Answer, SLOTS } from "../raw_guest.ts";
 import { body, lookup, nodeOf, ROOT } from "../requests.ts";
+import { SecondProcess } from "../second_process.ts";
 
 const S_IFREG = 0o100644;
 
@@ -85,8 +86,10 @@ export const NAME_ATTACKS: readonly Attack[] = [
   {
     name: "dot-dot",
     tries:
-      'LOOKUP of ".." from the root and upwards from deep directories, while they are moved about',
-    run({ guest, tally }) {
+      'LOOKUP of ".." from the root and upwards from deep directories, while another process of the host moves them about',
+    races: "moves",
+    run(scene) {
+      const { guest, tally, share } = scene;
       const deep = ["directory", "inner"].reduce((node, name) => {
         return nodeOf(lookup(guest, node, name)) || node;
       }, ROOT);
@@ -103,15 +106,18 @@ export const NAME_ATTACKS: readonly Attack[] = [
           if (canary.status === 0) tally.violations.add('".." led out of the share');
         }
       }
-      for (let i = 0; i < 300; i++) {
-        const slots = [
-          guest.post(Opcode.RENAME, ROOT, body([ROOT], "directory", "moved")),
-          guest.post(Opcode.LOOKUP, deep, body([], "..")),
-          guest.post(Opcode.RENAME, ROOT, body([ROOT], "moved", "directory")),
-          guest.post(Opcode.LOOKUP, deep, body([], "..")),
-        ];
-        guest.kick();
-        for (const slot of slots) tally.count(guest.await(slot).status);
+      // Upwards, while somebody on the host moves the directory to another depth and back.
+      Deno.mkdirSync(`${share}/elsewhere/far/directory`, { recursive: true });
+      const away = `${share}/elsewhere/far/directory`;
+      using second = SecondProcess.swapping([[`${share}/directory`, away]]);
+      for (const _ of raceRounds(scene, 300)) {
+        const slots = Array.from({ length: SLOTS / 2 }, (_, i) => {
+          return i % 2 === 0
+            ? guest.post(Opcode.LOOKUP, deep, body([], ".."))
+            : guest.post(Opcode.LOOKUP, deep, body([], "../../../canary"));
+        });
+        serveDuring(scene, second);
+        for (const slot of slots) tally.count(guest.answer(slot).status);
       }
     },
   },

@@ -12,7 +12,7 @@ import {
 } from "../../../wire/virtio_ring.ts";
 import { type Attack, rounds, type Scene } from "../attack.ts";
 import { type Descriptor, NoAnswer, type RawGuest, RING_SIZE, SLOTS } from "../raw_guest.ts";
-import { body, lookup, nodeOf, ROOT } from "../requests.ts";
+import { body, handleOf, lookup, nodeOf, open, ROOT } from "../requests.ts";
 
 const NEXT = VIRTQ_DESC_F_NEXT;
 const WRITE = VIRTQ_DESC_F_WRITE;
@@ -198,12 +198,18 @@ export const RING_ATTACKS: readonly Attack[] = [
     async run(scene) {
       const { guest, tally } = scene;
       const node = nodeOf(lookup(guest, ROOT, "file"));
+      const handle = handleOf(open(guest, node, 2));
+      const slots: number[] = [];
       for (let i = 0; i < SLOTS; i++) {
-        const lock = body([0n, BigInt(i), 0n, 9n, 1, 1, 0, 0]);
-        guest.post(Opcode.SETLKW, node, lock);
-        tally.rounds++;
+        const lock = body([handle, BigInt(i), 0n, 9n, 1, 1, 0, 0]);
+        slots.push(guest.post(Opcode.SETLKW, node, lock));
       }
       guest.kick();
+      // The first gets the lock, unless there are no locks.
+      tally.count(guest.await(slots[0]!).status);
+      guest.reap();
+      tally.remarks.add(`${guest.outstanding} wait`);
+      tally.rounds += guest.outstanding;
       const next = await scene.reconnect();
       if (!answers(next)) tally.violations.add("the next guest is not served");
     },

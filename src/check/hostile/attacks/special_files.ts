@@ -4,16 +4,14 @@
  * @module
  */
 
-import { Opcode } from "../../../wire/fuse.ts";
-import { type Attack, rounds, type Scene } from "../attack.ts";
+import { ATTR, ATTR_OUT, ENTRY_OUT, FUSE_GETATTR_FH, Opcode } from "../../../wire/fuse.ts";
+import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK } from "../../../wire/linux.ts";
+import { type Attack, raceRounds, type Scene, serveDuring } from "../attack.ts";
 import { body, handleOf, lookup, nodeOf, open, read, ROOT } from "../requests.ts";
+import { SecondProcess } from "../second_process.ts";
 
 const O_RDWR = 2;
 const O_CREAT = 0o100;
-const S_IFIFO = 0o10000;
-const S_IFCHR = 0o20000;
-const S_IFBLK = 0o60000;
-const S_IFSOCK = 0o140000;
 /** What an open(2) that waits for a FIFO's other end would take: for ever. */
 const STUCK_MS = 8000;
 
@@ -79,47 +77,53 @@ export const SPECIAL_FILE_ATTACKS: readonly Attack[] = [
   },
   {
     name: "special-file-races",
-    tries: "CREATE and OPEN of names that become a FIFO or device node at the same time",
+    tries:
+      "CREATE and OPEN of names that another process of the host swaps for a FIFO and a device node, meanwhile",
+    races: "swaps",
     run(scene) {
-      const { guest, tally } = scene;
+      const { guest, tally, share } = scene;
       guest.patienceMs = STUCK_MS;
       guest.call(Opcode.MKNOD, ROOT, body([S_IFIFO | 0o666, 0, 0, 0], "fifo"));
       const zero = body([S_IFCHR | 0o666, device(1, 5), 0, 0], "zero");
-      const special = guest.call(Opcode.MKNOD, ROOT, zero).status === 0 ? "zero" : "fifo";
-      const created = guest.call(
-        Opcode.CREATE,
-        ROOT,
-        body([O_RDWR | O_CREAT, 0o644, 0, 0], "plain"),
+      const hasDevice = guest.call(Opcode.MKNOD, ROOT, zero).status === 0;
+      const create = body([O_RDWR | O_CREAT, 0o644, 0, 0], "plain");
+      const node = nodeOf(guest.call(Opcode.CREATE, ROOT, create));
+      const others = hasDevice ? ["fifo", "zero"] : ["fifo"];
+      using second = SecondProcess.swapping(
+        others.map((name) => [`${share}/plain`, `${share}/${name}`]),
       );
-      const exchange = (what: string) =>
-        guest.post(Opcode.RENAME2, ROOT, body([ROOT, 2n], "plain", what));
-      for (let i = 0; i < rounds(scene, 500); i++) {
+      for (const _ of raceRounds(scene, 1500)) {
         const slots: number[] = [];
-        for (let j = 0; j < 8; j++) {
-          exchange(j % 2 === 0 ? special : "fifo");
+        for (let j = 0; j < 16; j++) {
           slots.push(
-            guest.post(Opcode.CREATE, ROOT, body([O_RDWR | O_CREAT, 0o644, 0, 0], "plain")),
-            guest.post(Opcode.OPEN, nodeOf(created), body([O_RDWR, 0])),
+            guest.post(Opcode.CREATE, ROOT, create),
+            guest.post(Opcode.OPEN, node, body([O_RDWR, 0])),
           );
-          exchange(j % 2 === 0 ? special : "fifo");
         }
-        guest.kick();
-        guest.awaitAll();
+        serveDuring(scene, second);
         for (const [j, slot] of slots.entries()) {
           const answer = guest.answer(slot);
           tally.count(answer.status);
           if (answer.status !== 0) continue;
           const isCreated = j % 2 === 0;
-          const node = isCreated ? nodeOf(answer) : nodeOf(created);
-          const handle = handleOf(answer, isCreated ? 128 : 0);
-          const bytes = read(guest, node, handle, 16);
-          // The file is empty; /dev/zero is not.
-          if (bytes.status === 0 && bytes.body.byteLength > 0) {
-            tally.violations.add("a device was read");
-          }
-          guest.call(Opcode.RELEASE, node, body([handle, 0, 0, 0n]));
+          lookInto(
+            scene,
+            isCreated ? nodeOf(answer) : node,
+            handleOf(answer, isCreated ? ENTRY_OUT.SIZE : 0),
+          );
         }
       }
     },
   },
 ];
+
+/** What was opened is the file, which is empty; reading from a FIFO would wait. */
+function lookInto({ guest, tally }: Scene, node: bigint, handle: bigint): void {
+  const asked = guest.call(Opcode.GETATTR, node, body([FUSE_GETATTR_FH, 0, handle]));
+  const mode = asked.status === 0 ? asked.body.getUint32(ATTR_OUT.ATTR + ATTR.MODE, true) : S_IFREG;
+  if ((mode & S_IFMT) !== S_IFREG) tally.violations.add("a device or FIFO was opened");
+  else if (read(guest, node, handle, 16).body.byteLength > 0) {
+    tally.violations.add("a device was read");
+  }
+  guest.call(Opcode.RELEASE, node, body([handle, 0, 0, 0n]));
+}
