@@ -181,6 +181,7 @@ export const SYSTEM_CALLS = {
   umount2: [166, 39],
   pivot_root: [155, 41],
   chroot: [161, 51],
+  close_range: [436, 436],
   open_tree: [428, 428],
   mount_setattr: [442, 442],
   move_mount: [429, 429],

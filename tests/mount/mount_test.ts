@@ -57,6 +57,10 @@ const KNOWN = new Map([
     "set-id: open with O_TRUNC by root leaves the bits",
     "kernels from 6.12 on send no uid with OPEN (FUSE_ALLOW_IDMAP), so the daemon clears them for everybody",
   ],
+  [
+    "stat: 40 symbolic links in a row, ELOOP for 41",
+    "Linux goes on counting when it walks a path anew because an entry has timed out (nameidata.total_link_count)",
+  ],
 ]);
 
 async function posixMap(mountPoint: string): Promise<string[]> {
@@ -73,9 +77,15 @@ Deno.test({
   name: "mount: the POSIX map on our daemon",
   ignore,
   async fn() {
-    await using mounted = await Mounted.start(["--cache", "auto", "--xattr", "--modcaps=+sys_admin"]);
+    await using mounted = await Mounted.start([
+      "--cache",
+      "auto",
+      "--xattr",
+      "--modcaps=+sys_admin",
+    ]);
     const failed = await posixMap(mounted.mountPoint);
-    deepEqual(failed.filter((line) => !KNOWN.has(line.slice(0, line.lastIndexOf(": mode")))), []);
+    const known = [...KNOWN.keys()];
+    deepEqual(failed.filter((line) => !known.some((name) => line.startsWith(`${name}: `))), []);
   },
 });
 
