@@ -231,7 +231,9 @@ for (const [name, args, cache, given] of CONFIGURATIONS) {
         equal(
           seen,
           expected,
-          `${what}, step ${i} (VIRTIOFSD_TS_SEED=${seed}); before: ${log.slice(-12).join("; ")}`,
+          `${what}: ${seen}, step ${i} (VIRTIOFSD_TS_SEED=${seed}); before: ${
+            log.slice(-12).join("; ")
+          }`,
         );
       }
       guest.syncSync();

@@ -57,7 +57,8 @@ for (const [name, serve, without, cache] of OURS) {
     name: `the POSIX map through the guest: our daemon, ${name}`,
     ignore: !isRoot,
     async fn() {
-      const daemon = `${Deno.execPath()} run -A ${MAIN} serve --xattr ${serve}`;
+      const daemon =
+        `${Deno.execPath()} run -A ${MAIN} serve --xattr --modcaps=+sys_admin ${serve}`;
       const command = `${daemon} --shared-dir {dir} --socket-path {socket}`;
       const { failed } = await checkPosix(
         ["--command", command, "--cache", ...cache.split(" ")],

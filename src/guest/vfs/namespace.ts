@@ -224,8 +224,9 @@ function mayRename(
     if (!exchange && to.slash) return -ENOTDIR;
   }
   if (exchange && target !== null && !target.isDirectory && to.slash) return -ENOTDIR;
-  if (isWithin(to.parent, source)) return -EINVAL;
-  if (target !== null && isWithin(from.parent, target)) return exchange ? -EINVAL : -ENOTEMPTY;
+  if (isWithin(to.parent, source) === true) return -EINVAL;
+  const above = target === null ? false : isWithin(from.parent, target);
+  if (above === true) return exchange ? -EINVAL : -ENOTEMPTY;
   const removal = mayRemove(volume, process, from.parent, source);
   if (removal < 0) return removal;
   const addition = target === null
@@ -234,7 +235,8 @@ function mayRename(
   if (addition < 0) return addition;
   if (target !== null && !exchange) {
     if (source.isDirectory && !target.isDirectory) return -ENOTDIR;
-    if (!source.isDirectory && target.isDirectory) return -EISDIR;
+    // It is ENOTEMPTY if the target lies above: where we do not know, the daemon does.
+    if (!source.isDirectory && target.isDirectory && above === false) return -EISDIR;
   }
   // A directory that moves is written to: its ".." changes.
   if (source.isDirectory && from.parent !== to.parent) {
@@ -248,12 +250,13 @@ function mayRename(
   return 0;
 }
 
-/** Whether `inode` is `directory` or below it, as far as we know. */
-function isWithin(inode: Inode, directory: Inode): boolean {
+/** Whether `inode` is `directory` or below it; null if we do not know all that is above it (cache mode "shared"). */
+function isWithin(inode: Inode, directory: Inode): boolean | null {
   if (!directory.isDirectory) return false;
   for (let at: Inode | null = inode;; at = at.parent) {
     if (at === directory) return true;
-    if (at === null || at.parent === at) return false;
+    if (at === null) return null;
+    if (at.parent === at) return false;
   }
 }
 
