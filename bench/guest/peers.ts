@@ -14,7 +14,7 @@ import {
 } from "../../tests/guest/tools.ts";
 
 /** Whom to start. */
-export type PeerKind = "ours" | "binary" | "rust" | "rust-defaults";
+export type PeerKind = "ours" | "ours-defaults" | "binary" | "rust" | "rust-defaults";
 
 /** What both kinds of command line are made of. */
 export interface PeerOptions {
@@ -28,8 +28,9 @@ export interface PeerOptions {
   readonly rustPath: string | null;
 }
 
-/** As bare as it goes, so that only the file server is compared: ours has no sandbox yet. */
-const RUST_BARE = ["--sandbox", "none", "--seccomp", "none", "--inode-file-handles=never"];
+/** As bare as it goes, so that only the file server is compared. */
+const BARE = ["--sandbox", "none", "--seccomp", "none"];
+const RUST_BARE = [...BARE, "--inode-file-handles=never"];
 
 /** Rust virtiofsd as the programs of the guest root see it, or null if there is none. */
 export function findRust(rustPath: string | null): string | null {
@@ -47,8 +48,12 @@ function commandOf(options: PeerOptions): CommandLine {
   const checkout = new URL("../..", import.meta.url).pathname;
   switch (kind) {
     case "ours":
+      args.push(...BARE);
+      return { command: Deno.execPath(), args: ["run", "-A", `${checkout}main.ts`, ...args] };
+    case "ours-defaults":
       return { command: Deno.execPath(), args: ["run", "-A", `${checkout}main.ts`, ...args] };
     case "binary":
+      args.push(...BARE);
       return { command: `${checkout}dist/virtiofsd-ts`, args };
     case "rust":
       args.push(...RUST_BARE);

@@ -47,11 +47,24 @@ export class Probe {
   }
 }
 
+/** A process and its children: a daemon in a sandbox is two. */
+export function withChildren(pid: number): number[] {
+  const tasks = `/proc/${pid}/task`;
+  const children = [...Deno.readDirSync(tasks)].flatMap(({ name }) =>
+    Deno.readTextFileSync(`${tasks}/${name}/children`).trim().split(" ")
+  );
+  return [pid, ...children.filter((word) => word !== "").map(Number)];
+}
+
 /**
- * Processor time of all threads of a process, in nanoseconds. A thread that ended is no longer counted; queue
+ * Processor time of all threads of a daemon, in nanoseconds. A thread that ended is no longer counted; queue
  * threads live as long as the guest.
  */
 export function processorTime(pid: number): number {
+  return withChildren(pid).reduce((sum, process) => sum + timeOfThreads(process), 0);
+}
+
+function timeOfThreads(pid: number): number {
   let sum = 0;
   for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
     try {

@@ -37,7 +37,14 @@ const { values: options } = parseArgs({
 });
 
 const MIB = 1024 * 1024;
-const KINDS: readonly string[] = ["ours", "binary", "rust", "rust-defaults", "hostfs"];
+const KINDS: readonly string[] = [
+  "ours",
+  "ours-defaults",
+  "binary",
+  "rust",
+  "rust-defaults",
+  "hostfs",
+];
 const rustPath = options.virtiofsd === "" ? null : options.virtiofsd;
 
 function words(text: string): string[] {
