@@ -58,15 +58,23 @@ export class ViewMount implements PaddedViews {
   readonly #mount: OwnedFd;
   readonly #fuse: OwnedFd;
   readonly #end: OwnedFd;
+  readonly #client: OwnedFd | null;
   readonly #worker: Worker;
   readonly #ended: Promise<void>;
 
-  private constructor(fuse: OwnedFd, mount: OwnedFd, end: OwnedFd, worker: Worker) {
+  private constructor(
+    fuse: OwnedFd,
+    mount: OwnedFd,
+    end: OwnedFd,
+    client: OwnedFd | null,
+    worker: Worker,
+  ) {
     this.rootFd = mount.number;
     this.#device = deviceOf(mount.number);
     this.#fuse = fuse;
     this.#mount = mount;
     this.#end = end;
+    this.#client = client;
     this.#worker = worker;
     this.#ended = new Promise((resolve) => {
       const ended = () => {
@@ -99,18 +107,19 @@ export class ViewMount implements PaddedViews {
     const eventFd = status(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (eventFd < 0) return `an eventfd cannot be made (${errnoName(eventFd)})`;
     const end = undo.use(new OwnedFd(eventFd));
-    let client = -1;
+    let client: OwnedFd | null = null;
     if (clientPid !== null) {
-      client = status(libc.pidfd_open(ARCHITECTURE.syscalls.pidfd_open, clientPid, 0));
-      if (client < 0) return `the serving process cannot be reached (${errnoName(client)})`;
+      const reached = status(libc.pidfd_open(ARCHITECTURE.syscalls.pidfd_open, clientPid, 0));
+      if (reached < 0) return `the serving process cannot be reached (${errnoName(reached)})`;
+      client = undo.use(new OwnedFd(reached));
     }
     const worker = await startWorker({
       fuseFd: fuse.number,
       endFd: end.number,
-      clientPidFd: clientPid === null ? null : client,
+      clientPidFd: client?.number ?? null,
     });
     undo.move();
-    const views = new ViewMount(fuse, mount, end, worker);
+    const views = new ViewMount(fuse, mount, end, client, worker);
     if (clientPid !== null) return views;
     const flaw = proveViews(views.rootFd);
     if (flaw === null) return views;
@@ -132,6 +141,8 @@ export class ViewMount implements PaddedViews {
     this.#worker.terminate();
     this.#mount.close();
     this.#end.close();
+    // The Worker has ended, which used it.
+    this.#client?.close();
   }
 }
 

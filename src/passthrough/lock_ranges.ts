@@ -3,8 +3,12 @@
  * is of old): a guest could lock every second byte of a file.
  *
  * Which ranges the host joins and splits is not followed here. Each call can add two at most (a lock within another of the other type); these
- * are added up for each owner, and what an owner really has is only counted when the sum reaches the bound: from /proc/self/fdinfo, which lists
- * the locks of an open file.
+ * are added up for each owner, and what owners really have is only counted when the sum reaches the bound: from /proc/self/fdinfo, which lists
+ * the locks of an open file. All owners that called since the last time are counted then, or one that calls often and holds little would
+ * take the budget from the others.
+ *
+ * Counting takes milliseconds with tens of thousands of ranges, and all queues wait meanwhile. So it is done only when it may give back a sixteenth
+ * of the bound: thousands of calls (with the default bound) pay for it, and of a budget that is nearly used up so much may stay unused.
  *
  * @module
  */
@@ -22,17 +26,30 @@ const NEWLINE = 10;
 /** Of scratch, for the text: read in pieces. */
 const PIECE_SIZE = 4096;
 
-/** Whether the owner, whose lock table slot is given, may set one lock more. The lock table's mutex is held. */
-export function allowsRange({ budget, locks, scratch }: Share, slot: number): boolean {
-  if (locks.rangeCount + ADDED_MAX <= budget.lockRangeMax) return true;
-  const counted = countRanges(scratch, locks.fd(slot));
-  if (counted >= 0) locks.setRanges(slot, counted);
-  return locks.rangeCount + ADDED_MAX <= budget.lockRangeMax;
+/** Part of the bound that counting must be able to give back. */
+const WORTH_COUNTING = 1 / 16;
+
+/** What is needed of a share. */
+type RangeKeeper = Pick<Share, "locks" | "scratch"> & {
+  readonly budget: { readonly lockRangeMax: number };
+};
+
+/** Whether some owner may set one lock more. The lock table's mutex is held. */
+export function allowsRange({ budget: { lockRangeMax }, locks, scratch }: RangeKeeper): boolean {
+  if (locks.rangeCount + ADDED_MAX <= lockRangeMax) return true;
+  if (locks.uncountedRanges < lockRangeMax * WORTH_COUNTING) return false;
+  for (let slot = locks.nextUncounted(0); slot !== 0; slot = locks.nextUncounted(slot)) {
+    const counted = countRanges(scratch, locks.fd(slot));
+    // Nor could the next be counted, then.
+    if (counted < 0) return false;
+    locks.setRanges(slot, counted);
+  }
+  return locks.rangeCount + ADDED_MAX <= lockRangeMax;
 }
 
-/** The owner has set, or partly removed, a lock. */
-export function addRange({ locks }: Share, slot: number): void {
-  locks.setRanges(slot, locks.ranges(slot) + ADDED_MAX);
+/** The owner, whose lock table slot is given, has set, or partly removed, a lock. */
+export function addRange({ locks }: RangeKeeper, slot: number): void {
+  locks.addRanges(slot, ADDED_MAX);
 }
 
 /** The locks of the open file at `fd`, or a negative errno. */

@@ -167,7 +167,7 @@ function lockAs(share: Share, request: Request, owner: number, command: number):
   const dropsAll = request.u32(LK_IN.LK + FILE_LOCK.TYPE) === F_UNLCK &&
     signed(request, LK_IN.LK + FILE_LOCK.START) === 0n &&
     signed(request, LK_IN.LK + FILE_LOCK.END) === OFFSET_END;
-  if (!dropsAll && !allowsRange(share, owner)) return -ENOLCK;
+  if (!dropsAll && !allowsRange(share)) return -ENOLCK;
   const result = status(libc.fcntl(locks.fd(owner), command, scratch.flock));
   if (result === 0) {
     if (dropsAll) locks.setRanges(owner, 0);

@@ -55,6 +55,8 @@ export const STATE_HEADER = {
   INODE_FDS: 48,
   /** Ranges that POSIX locks may have: see `lock_ranges.ts`. */
   LOCK_RANGES: 52,
+  /** Those of them that were there when last counted. */
+  LOCK_RANGES_COUNTED: 56,
   /** Handle table: the same. */
   HANDLE_FRESH: 64,
   HANDLE_FREE: 68,
@@ -281,6 +283,8 @@ export const LOCK_SLOT = {
   WAIT_END: 32,
   /** Ranges that its locks may have, at most. */
   RANGES: 40,
+  /** How many there were when they were last counted. */
+  RANGES_COUNTED: 44,
   SIZE: 48,
 } as const;
 

@@ -20,7 +20,9 @@ const NEXT = LOCK_SLOT.NEXT >>> 2;
 const NODEID = LOCK_SLOT.NODEID >>> 2;
 const WAITS = LOCK_SLOT.WAITS >>> 2;
 const RANGES = LOCK_SLOT.RANGES >>> 2;
+const RANGES_COUNTED = LOCK_SLOT.RANGES_COUNTED >>> 2;
 const ALL_RANGES = STATE_HEADER.LOCK_RANGES >>> 2;
+const ALL_RANGES_COUNTED = STATE_HEADER.LOCK_RANGES_COUNTED >>> 2;
 const FRESH = STATE_HEADER.LOCK_FRESH >>> 2;
 const FREE = STATE_HEADER.LOCK_FREE >>> 2;
 const USED = STATE_HEADER.LOCK_USED >>> 2;
@@ -66,15 +68,33 @@ export class LockTable {
     return this.#u32[ALL_RANGES]!;
   }
 
-  /** Those of one owner. */
-  ranges(slot: number): number {
-    return this.#u32[TABLE + slot * SLOT_WORDS + RANGES]!;
+  /** As many of them may not be there: they were added since their owners' ranges were counted. */
+  get uncountedRanges(): number {
+    return this.#u32[ALL_RANGES]! - this.#u32[ALL_RANGES_COUNTED]!;
   }
 
+  /** The first owner behind `slot` (0 = the first of all) whose ranges are not known exactly; 0 = none. */
+  nextUncounted(slot: number): number {
+    for (let next = slot + 1; next < this.#u32[FRESH]!; next++) {
+      const word = TABLE + next * SLOT_WORDS;
+      if (this.#u32[word + RANGES] !== this.#u32[word + RANGES_COUNTED]) return next;
+    }
+    return 0;
+  }
+
+  /** An owner may have got so many ranges. */
+  addRanges(slot: number, added: number): void {
+    this.#u32[TABLE + slot * SLOT_WORDS + RANGES]! += added;
+    this.#u32[ALL_RANGES]! += added;
+  }
+
+  /** An owner has exactly so many. */
   setRanges(slot: number, count: number): void {
-    const index = TABLE + slot * SLOT_WORDS + RANGES;
-    this.#u32[ALL_RANGES]! += count - this.#u32[index]!;
-    this.#u32[index] = count;
+    const word = TABLE + slot * SLOT_WORDS;
+    this.#u32[ALL_RANGES]! += count - this.#u32[word + RANGES]!;
+    this.#u32[ALL_RANGES_COUNTED]! += count - this.#u32[word + RANGES_COUNTED]!;
+    this.#u32[word + RANGES] = count;
+    this.#u32[word + RANGES_COUNTED] = count;
   }
 
   /** How often a lock may have become free; waiting requests try again when it moved. */

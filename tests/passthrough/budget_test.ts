@@ -122,6 +122,33 @@ Deno.test("--max-locks: ranges beyond it get ENOLCK, however they come to be", a
   ok(pieces >= 7 && pieces <= 10, `${pieces} pieces`);
 });
 
+Deno.test("--max-locks: an owner that asks often and holds little takes nothing from others", async () => {
+  await using share = await ShareClient.start(
+    { posixLocks: true, budget: { ...UNBOUNDED, locks: 64 } },
+    LOCKS,
+  );
+  share.tree.file("f");
+  share.tree.file("g");
+  const { nodeid: f } = await share.lookup(ROOT, "f");
+  const { nodeid: g } = await share.lookup(ROOT, "g");
+  const fhs = new Map([[f, await share.open(f)], [g, await share.open(g)]]);
+  const set = async (nodeid: bigint, owner: bigint, start: bigint, type = F_WRLCK) =>
+    (await share.call(OP.SETLK, nodeid, lock(fhs.get(nodeid)!, owner, start, start, type))).error;
+  // Up to the bound, and no further: so nothing has made the daemon count.
+  for (let i = 0; i < 16; i++) {
+    equal(await set(f, 1n, 5n), 0);
+    equal(await set(f, 1n, 5n, F_UNLCK), 0);
+  }
+  equal(await set(g, 2n, 5n), 0);
+  // Two of them between each other's calls.
+  for (let i = 0; i < 100; i++) {
+    const owner = 3n + BigInt(i % 2);
+    equal(await set(f, owner, 9n), 0, `round ${i}`);
+    equal(await set(f, owner, 9n, F_UNLCK), 0, `round ${i}`);
+    equal(await set(g, 2n, 7n + BigInt(i % 3)), 0, `round ${i}`);
+  }
+});
+
 Deno.test("--max-locks: waiting for a lock for long uses up nothing", async () => {
   await using share = await ShareClient.start(
     { posixLocks: true, budget: { ...UNBOUNDED, locks: 10 } },

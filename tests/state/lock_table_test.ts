@@ -66,3 +66,38 @@ Deno.test("a full table leaves the descriptor to the caller, and works again whe
   notEqual(table.insert(heads, 9, 2, 0, 2_000_000), 0);
   equal(table.fd(table.find(heads, 9, 2, 0)), 2_000_000);
 });
+
+Deno.test("ranges are added up by owner, and go with it", () => {
+  using state = new FreshState();
+  const table = new LockTable(state.memory);
+  const heads = new Heads();
+  const [a, b, c] = [1, 2, 3].map((owner) => table.insert(heads, 4, owner, 0, someFd())) as [
+    number,
+    number,
+    number,
+  ];
+  equal(table.nextUncounted(0), 0);
+  table.addRanges(a, 2);
+  table.addRanges(c, 2);
+  table.addRanges(c, 2);
+  equal(table.rangeCount, 6);
+  equal(table.uncountedRanges, 6);
+  equal(table.nextUncounted(0), a);
+  equal(table.nextUncounted(a), c);
+  equal(table.nextUncounted(c), 0);
+  table.setRanges(c, 3);
+  table.setRanges(b, 1);
+  equal(table.rangeCount, 6);
+  equal(table.uncountedRanges, 2);
+  equal(table.nextUncounted(a), 0);
+  table.addRanges(c, 2);
+  table.remove(heads, 4, 3, 0);
+  equal(table.rangeCount, 3);
+  equal(table.uncountedRanges, 2);
+  // Who comes after has nothing.
+  equal(table.insert(heads, 4, 9, 0, someFd()), c);
+  equal(table.nextUncounted(a), 0);
+  table.removeList(heads.firstLock(4));
+  equal(table.rangeCount, 0);
+  equal(table.uncountedRanges, 0);
+});
