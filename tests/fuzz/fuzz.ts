@@ -1,8 +1,11 @@
 /**
- * The fuzzer: `deno task fuzz [--requests N] [--seconds S] [--seed N] [--modes auto,dax] [--replay JSON] [--keep]`.
+ * The fuzzer: `deno task fuzz [--requests N] [--seconds S] [--seed N] [--modes auto,dax] [--replay JSON] [--keep] [--daemon]`.
  *
  * Inputs are sessions of one guest (`input.ts`). Those that reach something new (`coverage.ts`) are varied further. One
  * that fails is printed, with the command that runs it again.
+ *
+ * With `--daemon` they are put to daemons in their sandbox instead (`daemon_target.ts`). A replay is then of the same requests, not of the
+ * same moments: each daemon has two queues.
  *
  * @module
  */
@@ -10,8 +13,10 @@
 import { contain } from "./contained.ts";
 import { Coverage } from "./coverage.ts";
 import { type Input, runInput } from "./input.ts";
+import { DAEMON_MODES, DaemonTarget } from "./daemon_target.ts";
+import { MODES } from "./modes.ts";
 import { Random } from "./random.ts";
-import { MODES, Target } from "./target.ts";
+import { Target } from "./target.ts";
 import { Ground } from "./tree.ts";
 
 const CORPUS = new URL("./corpus/requests.json", import.meta.url);
@@ -29,6 +34,7 @@ interface Options {
   modes: string[];
   replay: Input | null;
   keep: boolean;
+  daemon: boolean;
 }
 
 function readOptions(args: readonly string[]): Options {
@@ -39,6 +45,7 @@ function readOptions(args: readonly string[]): Options {
     modes: Object.keys(MODES),
     replay: null,
     keep: false,
+    daemon: false,
   };
   for (let i = 0; i < args.length; i++) {
     const value = () => args[++i] ?? "";
@@ -59,6 +66,9 @@ function readOptions(args: readonly string[]): Options {
       case "--replay":
         options.replay = JSON.parse(value());
         break;
+      case "--daemon":
+        options.daemon = true;
+        break;
       case "--keep":
         options.keep = true;
         break;
@@ -68,6 +78,41 @@ function readOptions(args: readonly string[]): Options {
     }
   }
   return options;
+}
+
+/** Puts sessions to one daemon of each mode. The exit code. */
+async function fuzzDaemons(options: Options, root: string): Promise<number> {
+  const { seed, replay } = options;
+  if (options.requests === Infinity) throw new Error("--daemon counts requests, not seconds");
+  console.log(`seed ${seed}`);
+  const random = new Random(seed);
+  using ground = new Ground(root);
+  const modes = options.modes.filter((mode) => DAEMON_MODES.includes(mode));
+  for (const mode of replay === null ? modes : [replay.mode]) {
+    const started = performance.now();
+    const target = await DaemonTarget.start(mode, ground.share, root);
+    const coverage = new Coverage();
+    let requests = 0;
+    let input: Input = { mode, seed, forks: [], length: LENGTH };
+    try {
+      while (requests < options.requests / modes.length) {
+        const length = Math.min(LENGTH, Math.ceil(options.requests / modes.length));
+        input = replay ?? { mode, seed: random.u32(), forks: [], length };
+        requests += runInput(input, { target, ground, coverage });
+        if (replay !== null) break;
+      }
+      ground.check();
+      await target.close();
+    } catch (error) {
+      console.error(`FAILED: ${mode}: ${(error as Error).message}`);
+      console.error(`again with: deno task fuzz --daemon --replay '${JSON.stringify(input)}'`);
+      await target.close().catch((end) => console.error(String(end)));
+      return 1;
+    }
+    const seconds = (performance.now() - started) / 1000;
+    console.log(`${mode}: ${requests} requests, ${seconds.toFixed(1)} s, reached ${coverage.size}`);
+  }
+  return 0;
 }
 
 /** The corpus as it is in the source; new findings are added with --keep. */
@@ -235,5 +280,10 @@ class Fuzzer {
 if (import.meta.main) {
   const options = readOptions(Deno.args);
   const place = contain();
-  Deno.exit("exitCode" in place ? place.exitCode : new Fuzzer(options, place.ground).run());
+  if ("exitCode" in place) Deno.exit(place.exitCode);
+  Deno.exit(
+    options.daemon
+      ? await fuzzDaemons(options, place.ground)
+      : new Fuzzer(options, place.ground).run(),
+  );
 }

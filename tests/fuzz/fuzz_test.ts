@@ -1,4 +1,5 @@
 import { equal } from "node:assert/strict";
+import { ignoreWithoutRoot } from "../support/privilege.ts";
 import { runTool } from "./run_tool.ts";
 
 // In a process of their own: the thread that is fuzzed becomes a queue's thread, and may end in a signal.
@@ -22,4 +23,13 @@ Deno.test("fuzzer: an input can be run again", async () => {
 Deno.test("fuzzer: vhost-user messages in any order, 5 seconds", async () => {
   const { success, output } = await runTool("vhost_user.ts", ["5"]);
   equal(success, true, output);
+});
+
+Deno.test({
+  name: "fuzzer: 5000 requests to daemons of every mode, under the filter",
+  ignore: ignoreWithoutRoot(),
+  async fn() {
+    const { success, output } = await runTool("fuzz.ts", ["--daemon", "5000"]);
+    equal(success, true, output);
+  },
 });

@@ -8,9 +8,11 @@ import { Builder } from "./builder.ts";
 import { AT, layOut } from "./chains.ts";
 import type { Coverage } from "./coverage.ts";
 import { Model } from "./model.ts";
+import { FAVOURED } from "./modes.ts";
+import { PROMISES, type Promises } from "./promises.ts";
 import { Random } from "./random.ts";
 import { type Draft, makeInit, makeRequest, mutate } from "./requests.ts";
-import type { Target } from "./target.ts";
+import type { FuzzTarget } from "./target.ts";
 import type { Ground } from "./tree.ts";
 
 /** From request `at` on, the choices are those of another seed: how inputs are varied that have reached something. */
@@ -35,11 +37,12 @@ const FUSE_FORGETS: readonly number[] = [2, 42];
 /** Runs an input. Returns the number of requests; throws, with the request that did it, where something is not as it must be. */
 export function runInput(
   input: Input,
-  { target, ground, coverage }: { target: Target; ground: Ground; coverage: Coverage },
+  { target, ground, coverage }: { target: FuzzTarget; ground: Ground; coverage: Coverage },
 ): number {
   ground.reset();
+  PROMISES[input.mode]?.prepare(ground.share);
   target.restartQueue();
-  target.window.rewind();
+  target.rewind();
   target.warnings.length = 0;
   const run = new Run(input, target, ground, coverage);
   let at = 0;
@@ -56,17 +59,21 @@ class Run {
   count = 0;
   what = "";
   readonly #model = new Model();
+  readonly #promises: Promises | undefined;
+  readonly #favoured: readonly number[];
   #random: Random;
   #isActive = false;
   #refusals = 0;
 
   constructor(
     readonly input: Input,
-    readonly target: Target,
+    readonly target: FuzzTarget,
     readonly ground: Ground,
     readonly coverage: Coverage,
   ) {
     this.#random = new Random(input.seed);
+    this.#promises = PROMISES[input.mode];
+    this.#favoured = FAVOURED[input.mode] ?? [];
   }
 
   step(at: number): void {
@@ -74,7 +81,10 @@ class Run {
       if (fork.at === at) this.#random = new Random(fork.seed);
     }
     const random = this.#random;
-    if (random.oneIn(150)) this.ground.swap(random.u32());
+    if (random.oneIn(150)) {
+      const path = this.ground.swap(random.u32());
+      if (path !== null) this.#promises?.swapped(path);
+    }
     if (this.target.waits && random.oneIn(4)) {
       this.target.retry();
       // What waits is read again from memory that has been used for others since: all may come of it.
@@ -84,6 +94,7 @@ class Run {
       random,
       model: this.#model,
       builder,
+      favoured: this.#favoured,
       unique: (at + 1) * 2,
       room: 16 + 512,
       file: null,
@@ -131,6 +142,12 @@ class Run {
     }
     if (FUSE_FORGETS.includes(opcode) && size >= 40) throw new Error("a reply to FORGET");
     if (outcome.status !== 0) return;
+    this.#promises?.checkReply({
+      request: builder.view,
+      requestSize: size,
+      memory: view,
+      replySize: outcome.used,
+    });
     if (opcode === FUSE_INIT) {
       this.#model.clear();
       this.#isActive = true;
@@ -200,5 +217,6 @@ class Run {
     this.#checkWarnings();
     const { held } = this.target;
     if (held !== EMPTY) throw new Error(`after the end of the session: ${held}`);
+    this.#promises?.checkTree(this.ground.share);
   }
 }

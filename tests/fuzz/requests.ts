@@ -15,6 +15,8 @@ export interface Draft {
   readonly model: Model;
   readonly builder: Builder;
   readonly unique: number;
+  /** Opcodes that are asked for more often; see `modes.ts`. */
+  readonly favoured: readonly number[];
   /** Bytes that the reply has room for, header included. */
   room: number;
   /** The file that it is about. */
@@ -309,12 +311,19 @@ const TOTAL = MAKERS.reduce((sum, [weight]) => sum + weight, 0);
 
 /** Writes some request. */
 export function makeRequest(draft: Draft): void {
-  let at = draft.random.below(TOTAL);
+  const { random, favoured, builder } = draft;
+  if (favoured.length > 0 && random.oneIn(3)) {
+    const wanted = random.pick(favoured);
+    MAKERS.find(([, opcode]) => opcode === wanted)![2](draft);
+    builder.finish();
+    return;
+  }
+  let at = random.below(TOTAL);
   for (const [weight, , make] of MAKERS) {
     at -= weight;
     if (at >= 0) continue;
     make(draft);
-    draft.builder.finish();
+    builder.finish();
     return;
   }
 }

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { PASSTHROUGH_DEFAULTS, type PassthroughConfig } from "../../src/config.ts";
 import { SharedVersions, VersionsThread } from "../../src/coherence/versions.ts";
 import { Queue } from "../../src/device/queue.ts";
 import { Recorder } from "../../src/device/recorder.ts";
@@ -23,34 +22,11 @@ import { Chain as ServedChain } from "../../src/virtqueue/chain.ts";
 import { NOTHING_ELSE } from "../state/fresh_state.ts";
 import { AT, type Chain, INDIRECT, NEXT, QUEUE_SIZE } from "./chains.ts";
 import { FakeWindow } from "./fake_window.ts";
+import { modeConfig } from "./modes.ts";
 import type { Random } from "./random.ts";
 
 const DESC_SIZE = 16;
 const INDIRECT_MAX = 64;
-
-/** How the share is served. */
-export const MODES: Readonly<Record<string, Partial<PassthroughConfig>>> = {
-  auto: { xattr: true, posixLocks: true, flockLocks: true },
-  acl: {
-    xattr: true,
-    posixAcl: true,
-    securityLabel: true,
-    killprivV2: true,
-    inodeFileHandles: "never",
-    cache: "always",
-    writeback: true,
-    allowDirectIo: true,
-    preserveNoatime: true,
-  },
-  shared: { cache: "shared", xattr: true, posixLocks: true },
-  dax: { dax: "always", xattr: true, inodeFileHandles: "prefer" },
-  readonly: { readonly: true, xattr: true, posixLocks: true, flockLocks: true, dax: "always" },
-  budget: {
-    xattr: true,
-    posixLocks: true,
-    budget: { inodes: 24, openFiles: 12, locks: 6, mappings: 4 },
-  },
-};
 
 /** What became of one request. */
 export interface Outcome {
@@ -60,8 +36,30 @@ export interface Outcome {
   readonly broken: boolean;
 }
 
-/** One file system in one mode. */
-export class Target {
+/** What requests are put to. */
+export interface FuzzTarget {
+  /** What has been warned of since somebody looked. */
+  readonly warnings: string[];
+  /** Requests are put into it, and replies, at the places of `chains.ts`. */
+  readonly memory: Pick<NativeMemory, "u8" | "view">;
+  /** What is held for the guest: nothing but the root directory, when there is no session. */
+  readonly held: string;
+  /** Whether requests have been put aside. */
+  readonly waits: boolean;
+  /** What is at the beginning of an input must not depend on those before it. */
+  rewind(): void;
+  /** A new queue, as after a driver's reset. */
+  restartQueue(): void;
+  /** Puts a chain into the ring and has it served. Throws where the ring is not as it must be. */
+  submit(chain: Chain, random: Random): Outcome;
+  /** Tries again what was put aside. */
+  retry(): void;
+  /** The front end stops the queue and goes away. */
+  disconnect(): void;
+}
+
+/** One file system in one mode, in this thread. */
+export class Target implements FuzzTarget {
   readonly warnings: string[] = [];
   readonly memory: NativeMemory = NativeMemory.allocate(AT.END);
   readonly window = new FakeWindow();
@@ -80,7 +78,7 @@ export class Target {
   #availIndex = 0;
 
   constructor(mode: string, sharedDir: string, versionTable: string) {
-    const config = { ...PASSTHROUGH_DEFAULTS, ...MODES[mode]!, sharedDir };
+    const config = modeConfig(mode, sharedDir);
     const state = this.#state.memory;
     // What the daemon does at start: the file system asks it how many descriptors it has.
     if (state.u32[STATE_HEADER.FD_LIMIT >>> 2] === 0) {
@@ -120,9 +118,10 @@ export class Target {
     this.restartQueue();
   }
 
-  /** What is held for the guest: nothing but the root directory, when there is no session. */
   get held(): string {
-    return `${this.#inodes.count} inodes, ${this.#handles.count} handles, ${this.#locks.count} locks, ` +
+    const { count, rangeCount } = this.#locks;
+    const locks = rangeCount === 0 ? `${count} locks` : `${count} locks of ${rangeCount} ranges`;
+    return `${this.#inodes.count} inodes, ${this.#handles.count} handles, ${locks}, ` +
       `${this.window.count} mappings`;
   }
 
@@ -130,7 +129,10 @@ export class Target {
     return this.#queue.waits;
   }
 
-  /** A new queue, as after a driver's reset. */
+  rewind(): void {
+    this.window.rewind();
+  }
+
   restartQueue(): void {
     this.memory.u8.fill(0, 0, AT.INDIRECT);
     this.#availIndex = 0;
@@ -157,7 +159,6 @@ export class Target {
     this.#queue = queue;
   }
 
-  /** Puts a chain into the ring and has it served. Throws where the ring is not as it must be. */
   submit(chain: Chain, random: Random): Outcome {
     const { memory } = this;
     const { view } = memory;
@@ -210,24 +211,29 @@ export class Target {
     const id = view.getUint32(element, true);
     const used = view.getUint32(element + 4, true);
     if (id !== head) throw new Error(`head ${head} was given back as ${id}`);
-    if (used > room) throw new Error(`${used} bytes used of a room of ${room}`);
-    if (used === 0 || reply === null) return { used, status: 0, broken: false };
-    if (used < 16) throw new Error(`a reply of ${used} bytes`);
-    const length = view.getUint32(reply, true);
-    const status = view.getInt32(reply + 4, true);
-    if (length !== used) throw new Error(`a reply of ${used} bytes that says ${length}`);
-    if (status > 0 || status <= -4096) throw new Error(`a reply with error ${status}`);
-    if (status !== 0 && used !== 16) throw new Error(`error ${status} with a body`);
-    return { used, status, broken: false };
+    if (reply === null && used <= room) return { used, status: 0, broken: false };
+    return outcomeOf(view, used, room);
   }
 
   retry(): void {
     this.#queue.retry(this.#server, this.#chain);
   }
 
-  /** The front end stops the queue and goes away. */
   disconnect(): void {
     this.#queue.interrupt(this.#server, this.#chain);
     this.#server.disconnect();
   }
+}
+
+/** Reads the reply at AT.REPLY. Throws if it is none. */
+export function outcomeOf(view: DataView, used: number, room: number): Outcome {
+  if (used > room) throw new Error(`${used} bytes used of a room of ${room}`);
+  if (used === 0) return { used, status: 0, broken: false };
+  if (used < 16) throw new Error(`a reply of ${used} bytes`);
+  const length = view.getUint32(AT.REPLY, true);
+  const status = view.getInt32(AT.REPLY + 4, true);
+  if (length !== used) throw new Error(`a reply of ${used} bytes that says ${length}`);
+  if (status > 0 || status <= -4096) throw new Error(`a reply with error ${status}`);
+  if (status !== 0 && used !== 16) throw new Error(`error ${status} with a body`);
+  return { used, status, broken: false };
 }

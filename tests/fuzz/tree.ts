@@ -42,16 +42,18 @@ export class Ground implements Disposable {
     for (let i = 0; i < 30; i++) Deno.writeTextFileSync(`${share}/dir/sub/n${i}`, "");
   }
 
-  /** Somebody on the host puts something else in a name's place. */
-  swap(which: number): void {
+  /** Somebody on the host puts something else in a name's place. Returns its path. */
+  swap(which: number): string | null {
     const path = `${this.share}/${["a", "file", "dir", "b", "link-in"][which % 5]}`;
     try {
       Deno.removeSync(path, { recursive: true });
       if (which % 3 === 0) Deno.symlinkSync("../canary/secret", path);
       else if (which % 3 === 1) Deno.symlinkSync("../canary", path);
       else Deno.mkdirSync(path);
+      return path;
     } catch {
       // Whatever the guest has made of it may be in the way.
+      return null;
     }
   }
 
