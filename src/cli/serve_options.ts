@@ -298,7 +298,7 @@ const compatibility = group(
   object({
     compat: lastOf(option("-o", string({ metavar: "LIST" }), {
       description:
-        message`Options as the C virtiofsd took them: -o source=DIR,cache=MODE,xattr,no_xattr,flock,posix_lock,writeback,… A comma in a value is written twice.`,
+        message`Options as the C virtiofsd took them: -o source=DIR,cache=MODE,xattr,no_xattr,flock,posix_lock,writeback,... A comma in a value is written twice.`,
     })),
     debug: anyOf(flag("-d", { description: message`--log-level debug.` })),
     foreground: anyOf(flag("-f", {
@@ -339,7 +339,7 @@ export const SERVE_TEXT: CommandText = {
   brief:
     message`Serve a directory to virtual machines: a vhost-user back end for a virtio-fs device.`,
   examples:
-    message`virtiofsd-ts serve --shared-dir /srv/data --socket-path /run/data.sock${lineBreak()}qemu-system-x86_64 -m 1G … -object memory-backend-memfd,id=mem,size=1G,share=on \\${lineBreak()}-numa node,memdev=mem -chardev socket,id=c0,path=/run/data.sock \\${lineBreak()}-device vhost-user-fs-pci,chardev=c0,tag=data${lineBreak()}In the guest: mount -t virtiofs data /mnt`,
+    message`virtiofsd-ts serve --shared-dir /srv/data --socket-path /run/data.sock${lineBreak()}qemu-system-x86_64 -m 1G ... -object memory-backend-memfd,id=mem,size=1G,share=on \\${lineBreak()}-numa node,memdev=mem -chardev socket,id=c0,path=/run/data.sock \\${lineBreak()}-device vhost-user-fs-pci,chardev=c0,tag=data${lineBreak()}In the guest: mount -t virtiofs data /mnt`,
   footer:
     message`The word serve may be left out: launchers start the program with its options alone.`,
 };

@@ -34,6 +34,7 @@ export class HostEyes {
   #overflowed = false;
   #flushQueued = false;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  #isClosed = false;
 
   constructor(
     pid: number,
@@ -61,6 +62,7 @@ export class HostEyes {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearInterval(this.#tableTimer);
     clearTimeout(this.#flushTimer);
     await this.#watch?.close();
@@ -130,10 +132,11 @@ export class HostEyes {
 
   /** What one wake-up of the watch reports goes together. */
   #flushSoon(afterMs: number): void {
-    if (this.#flushQueued) return;
+    if (this.#flushQueued || this.#isClosed) return;
     this.#flushQueued = true;
     const flush = (): void => {
       this.#flushQueued = false;
+      if (this.#isClosed) return;
       if (!this.#flush()) this.#flushSoon(RETRY_MS);
     };
     if (afterMs > 0) this.#flushTimer = setTimeout(flush, afterMs);

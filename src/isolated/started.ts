@@ -89,7 +89,7 @@ export async function serveIsolated(
     ...config,
     fileSystem: { kind: "passthrough", config: config.passthrough },
   });
-  channel.send({
+  const heard = channel.send({
     kind: "start",
     config: { ...config, endpoint: { kind: "fd", fd: listener.fd }, metricsSocket: null },
     shown,
@@ -103,6 +103,11 @@ export async function serveIsolated(
     reportFd: report,
     stateFd: stateFile.number,
   });
+  // One that has ended already says why.
+  if (!heard && !await server.endsWithin(DEAF_TIMEOUT_MS)) {
+    server.kill();
+    log.error("The options are too long to be sent to the serving process");
+  }
   try {
     return await attend(server, channel, config, hooks);
   } finally {

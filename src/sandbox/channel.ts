@@ -26,7 +26,7 @@ import {
   SOL_SOCKET,
 } from "../wire/linux.ts";
 
-/** The largest message. A start has the whole configuration, a hundred kilobytes of mapping rules at the most. */
+/** The largest message that is received. A start has the whole configuration; what a socket's buffer does not hold is not sent. */
 const MESSAGE_SIZE_MAX = 262_144;
 const HEADER = MESSAGE_SIZE_MAX;
 const VECTOR = HEADER + MSGHDR.SIZE;
@@ -62,10 +62,10 @@ export class Channel<Incoming, Outgoing> {
     this.#fd = fd;
   }
 
-  /** False if the other end has gone or does not read. */
+  /** False if the other end has gone or does not read, or the message is too long. */
   send(message: Outgoing, fd = -1): boolean {
     const bytes = encoder.encode(JSON.stringify(message));
-    if (bytes.length > MESSAGE_SIZE_MAX) throw new Error("A message to the server is too long");
+    if (bytes.length > MESSAGE_SIZE_MAX) return false;
     const { view, u8 } = this.#memory;
     u8.set(bytes);
     this.#describe(bytes.length, fd < 0 ? 0 : CONTROL_SIZE);
