@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { Channel, channelPair } from "../../src/sandbox/channel.ts";
 import { close, memfd } from "../support/libc.ts";
 import { descriptorCount, DESCRIPTORS_MAX, HostileEnd } from "./hostile_end.ts";
