@@ -36,8 +36,17 @@ async function check(...args: readonly string[]): Promise<{ code: number; report
   return { code, reports: stdout.trim().split("\n").map((line) => JSON.parse(line)) };
 }
 
-Deno.test("a hostile guest gets nowhere, with no sandbox", async () => {
-  const { code, reports } = await check("--sandbox", "none");
+for (
+  const [name, options] of [
+    ["no sandbox", ["--sandbox", "none"]],
+    ["the default sandbox", []],
+  ] as const
+) {
+  Deno.test(`a hostile guest gets nowhere, with ${name}`, () => getsNowhere(options));
+}
+
+async function getsNowhere(options: readonly string[]): Promise<void> {
+  const { code, reports } = await check(...options);
   const complaints = reports.flatMap(({ name, violations }) =>
     violations.map((v) => `${name}: ${v}`)
   );
@@ -54,7 +63,7 @@ Deno.test("a hostile guest gets nowhere, with no sandbox", async () => {
     equal(neighbour.visits > 0 && neighbour.worstMs > 0, true, `${name}: another guest was served`);
     equal(nextGuestMs !== null, true, `${name}: the next guest was served`);
   }
-});
+}
 
 Deno.test("a daemon that listens already is attacked, and its share is left empty", async () => {
   using tree = new TempTree();

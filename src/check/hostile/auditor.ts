@@ -5,6 +5,8 @@
  * @module
  */
 
+import { SetupError } from "../../setup_error.ts";
+import { errnoName } from "../../sys/errno.ts";
 import { libc, status } from "../../sys/libc.ts";
 import { NativeMemory } from "../../sys/native_memory.ts";
 import { IN_CLOEXEC, IN_NONBLOCK, INOTIFY_EVENT } from "../../wire/inotify.ts";
@@ -38,14 +40,17 @@ export class Auditor {
     return new Set(paths.map((name) => BigInt(Deno.lstatSync(this.path + name).ino ?? 0)));
   }
 
-  /** From here on nobody may touch anything. */
+  /** From here on nobody may touch anything. Throws {@linkcode SetupError} if that could not be seen. */
   begin(): void {
     this.#before = this.#look();
     this.#notify = status(libc.inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-    if (this.#notify < 0) return;
+    if (this.#notify < 0) throw blind(this.#notify);
     for (const name of ["", "/inner", ...FILES.map((file) => `/${file}`)]) {
       this.#events.setCString(0, this.path + name);
-      libc.inotify_add_watch(this.#notify, this.#events.pointerAt(0), ALL_EVENTS);
+      const watch = status(
+        libc.inotify_add_watch(this.#notify, this.#events.pointerAt(0), ALL_EVENTS),
+      );
+      if (watch < 0) throw blind(watch);
     }
   }
 
@@ -89,6 +94,11 @@ export class Auditor {
     const entries = ifThere(() => [...Deno.readDirSync(this.path)]) ?? [];
     return [...lines, entries.map(({ name }) => name).sort().join(" ")];
   }
+}
+
+function blind(error: number): SetupError {
+  const why = `${errnoName(error)} (fs.inotify.max_user_instances, max_user_watches)`;
+  return new SetupError(`What lies outside the share cannot be watched: ${why}`);
 }
 
 /** A guest that gets out may leave nothing, or something else in the place of it. */
