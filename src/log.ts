@@ -68,8 +68,7 @@ export function formatLine(level: LineLevel, text: string, timestamp: Date, colo
 }
 
 /** Lines on stderr; plain unless it is a terminal that may have colours. */
-export function stderrSink(): LineSink {
-  const color = Deno.stderr.isTerminal() && !Deno.noColor;
+export function stderrSink(color = Deno.stderr.isTerminal() && !Deno.noColor): LineSink {
   const encoder = new TextEncoder();
   return {
     write(level, text, timestamp) {

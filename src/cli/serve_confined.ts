@@ -21,8 +21,8 @@ export async function runConfined(args: readonly string[]): Promise<number> {
   try {
     await serveConfined(Number(args[0]), {
       ending,
-      openLog: ({ level, syslog, startedPid }) => {
-        log = syslog ? openSyslog(level, startedPid) : openLog(level, stderrSink());
+      openLog: ({ level, syslog, color, startedPid }) => {
+        log = syslog ? openSyslog(level, startedPid) : openLog(level, stderrSink(color));
         return log;
       },
     });

@@ -5,15 +5,16 @@
  */
 
 import type { PaddedViews } from "../dax/view_mount.ts";
+import type { OwnDirectories } from "../sys/own_directories.ts";
 import type { HostChanges } from "../coherence/host_watch/changes.ts";
 
 /** The sandbox, from inside. */
 export interface Confinement {
   /**
-   * All code has been loaded and no queue's thread has its own directory yet: gives up the sight of the host. Resolves with a descriptor of the
-   * directory /proc/self/fd, which has no path any more.
+   * All code has been loaded and no queue's thread has its own directory yet: gives up the sight of the host. Resolves with what has no path
+   * any more.
    */
-  confine(): Promise<number>;
+  confine(): Promise<OwnDirectories>;
   /** All threads are running: gives up the system calls that were for starting only. */
   seal(): void;
   /** Padded views, by the process outside; or why there are none. */

@@ -34,7 +34,7 @@ interface WorkerScope {
 }
 
 async function makeFileSystem(
-  { fileSystem: source, queueIndices, versions, fdDirectory }: WorkerStart,
+  { fileSystem: source, queueIndices, versions, ownDirectories }: WorkerStart,
   state: NativeMemory,
   warn: (message: string) => void,
 ): Promise<FileSystem> {
@@ -43,7 +43,7 @@ async function makeFileSystem(
     const queue = queueIndices.at(-1)! - FIRST_REQUEST_QUEUE;
     return new PassthroughFs(config, state, {
       warn,
-      fdDirectory,
+      ownDirectories,
       versions: versions === null ? null : new VersionsThread(versions, state, queue),
       makeRegions: (inodes, files) => {
         const mappingMax = config.budget.mappings ?? Infinity;

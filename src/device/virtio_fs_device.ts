@@ -122,8 +122,9 @@ export class VirtioFsDevice implements VhostUserDevice {
       if (options.versions !== null) versions = SharedVersions.open(options.versions, state.memory);
       for (let i = 0; i < options.requestQueueCount; i++) threads.push(loadThread(options, i));
       await Promise.all(threads.map((thread) => thread.loaded));
-      const fdDirectory = await options.confinement?.confine() ?? null;
-      const parts = { versions: versions?.place ?? null, stateAddress: state.address, fdDirectory };
+      const ownDirectories = await options.confinement?.confine() ?? null;
+      const place = versions?.place ?? null;
+      const parts = { versions: place, stateAddress: state.address, ownDirectories };
       // One after another: the first makes what the others find in the shared tables.
       for (const [i, thread] of threads.entries()) {
         await thread.start(workerStart(options, parts, thread.control, i));
@@ -295,7 +296,7 @@ function loadThread(options: DeviceOptions, index: number): LoadedThread {
 
 function workerStart(
   options: DeviceOptions,
-  parts: Pick<WorkerStart, "versions" | "stateAddress" | "fdDirectory">,
+  parts: Pick<WorkerStart, "versions" | "stateAddress" | "ownDirectories">,
   control: ControlCaller,
   index: number,
 ): WorkerStart {

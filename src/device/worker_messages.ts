@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { OwnDirectories } from "../sys/own_directories.ts";
 import type { VersionsPlace } from "../coherence/versions.ts";
 import type { PassthroughConfig } from "../config.ts";
 
@@ -25,8 +26,8 @@ export interface WorkerStart {
   /** Log a line per request and reply. */
   readonly trace: boolean;
   readonly fileSystem: FileSystemSource;
-  /** /proc/self/fd, where that has no path. */
-  readonly fdDirectory: number | null;
+  /** Where they have no path; else null. */
+  readonly ownDirectories: OwnDirectories | null;
   /** The daemon's part in shared versions, or null. */
   readonly versions: VersionsPlace | null;
 }

@@ -9,7 +9,9 @@ import type { ServeConfig } from "../config.ts";
 import type { FromServer, ToServer } from "./messages.ts";
 import { ViewMount } from "../dax/view_mount.ts";
 import type { Log } from "../log.ts";
+import { members, ownCapabilities } from "../sandbox/capabilities.ts";
 import type { Channel } from "../sandbox/channel.ts";
+import { CAPABILITY } from "../wire/isolation.ts";
 
 const TABLE_PERIOD_MS = 1000;
 /** How long changes are collected that the server does not take. */
@@ -91,7 +93,10 @@ export class HostEyes {
   async #openViews(): Promise<void> {
     if (this.#viewsAsked) return;
     this.#viewsAsked = true;
-    const views = await ViewMount.open(this.#pid);
+    // The first request as another user makes the server one that only this right lets us take descriptors of.
+    const views = members(ownCapabilities()).includes(CAPABILITY.SYS_PTRACE)
+      ? await ViewMount.open(this.#pid)
+      : "CAP_SYS_PTRACE is missing";
     if (typeof views === "string") {
       this.#channel.send({ kind: "views", refusal: views });
       return;

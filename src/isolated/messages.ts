@@ -7,6 +7,7 @@
 import type { ServeConfig } from "../config.ts";
 import type { IsolationConfig } from "../isolation_config.ts";
 import type { LogLevel } from "../log.ts";
+import type { OwnDirectories } from "../sys/own_directories.ts";
 import type { Description } from "../state/description.ts";
 
 /** The hidden command that the server is; the number of its channel's descriptor follows. */
@@ -21,12 +22,14 @@ export interface ConfinedStart {
   readonly isolation: IsolationConfig;
   readonly level: LogLevel;
   readonly syslog: boolean;
+  /** Whether lines of the log are coloured: they go through a pipe. */
+  readonly color: boolean;
   /** The server's number outside, and that of the process that was started. */
   readonly pid: number;
   readonly startedPid: number;
   /** Descriptors that the server has inherited. */
   readonly confineFd: number;
-  readonly fdDirectory: number;
+  readonly ownDirectories: OwnDirectories;
   readonly reportFd: number;
   readonly stateFd: number;
 }

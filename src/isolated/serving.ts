@@ -15,6 +15,7 @@ import { confine } from "../sandbox/confine.ts";
 import { installFilter } from "../sandbox/filter.ts";
 import { serveDevice } from "../serve.ts";
 import { OwnedFd } from "../sys/fd.ts";
+import type { OwnDirectories } from "../sys/own_directories.ts";
 import { setOwnPid } from "../sys/own_pid.ts";
 
 /** What a confined server is given by its command. */
@@ -105,10 +106,10 @@ class Outside implements Confinement {
     this.#ending.abort("the end of the process that started it");
   }
 
-  confine(): Promise<number> {
+  confine(): Promise<OwnDirectories> {
     warmUp();
-    const { isolation, confineFd, fdDirectory } = this.#start;
-    return Promise.resolve(confine(isolation.sandbox, confineFd, fdDirectory));
+    const { isolation, confineFd, ownDirectories } = this.#start;
+    return Promise.resolve(confine(isolation.sandbox, confineFd, ownDirectories));
   }
 
   seal(): void {

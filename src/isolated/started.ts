@@ -30,9 +30,11 @@ import { libc, status } from "../sys/libc.ts";
 import { PR_SET_DUMPABLE } from "../wire/isolation.ts";
 import { openListener } from "../vhost_user/listener.ts";
 
-/** How long a server may take to end that was told to, and one that cannot be told any more. */
+/** How long a server may take to end that was told to. */
 const END_TIMEOUT_MS = 10_000;
+/** How long one that is not told anything may take, which then has failed already. */
 const DEAF_TIMEOUT_MS = 1000;
+const RETRY_MS = 50;
 
 /** What the daemon reports to, what ends it, and how it is started again. */
 export interface IsolatedHooks {
@@ -83,7 +85,7 @@ export async function serveIsolated(
     await server.ended;
     throw error;
   }
-  const { confine, fdDirectory, report } = fds!;
+  const { confine, ownDirectories, report } = fds!;
   const channel = new Channel<FromServer, ToServer>(server.channel);
   const shown = describe({
     ...config,
@@ -99,7 +101,8 @@ export async function serveIsolated(
     pid: server.pid,
     startedPid: Deno.pid,
     confineFd: confine,
-    fdDirectory,
+    ownDirectories,
+    color: Deno.stderr.isTerminal() && !Deno.noColor,
     reportFd: report,
     stateFd: stateFile.number,
   });
@@ -134,8 +137,13 @@ async function attend(
   const over = new AbortController();
   const eyes = new HostEyes(server.pid, channel, config, log);
   const end = async (): Promise<void> => {
-    const heard = channel.send({ kind: "end", reason: String(signal.reason) });
-    if (await server.endsWithin(heard ? END_TIMEOUT_MS : DEAF_TIMEOUT_MS)) return;
+    const deadline = performance.now() + END_TIMEOUT_MS;
+    let isHeard = false;
+    do {
+      // It may be behind with what it is told.
+      isHeard ||= channel.send({ kind: "end", reason: String(signal.reason) });
+      if (await server.endsWithin(isHeard ? deadline - performance.now() : RETRY_MS)) return;
+    } while (performance.now() < deadline);
     log.warn("The serving process does not end, and is killed");
     server.kill();
   };

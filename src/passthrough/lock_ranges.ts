@@ -14,8 +14,8 @@
  */
 
 import { libc, status } from "../sys/libc.ts";
-import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../wire/linux.ts";
-import { SCRATCH, type Scratch } from "./scratch.ts";
+import { O_CLOEXEC, O_RDONLY } from "../wire/linux.ts";
+import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
 /** Most ranges that one call adds. */
@@ -30,16 +30,17 @@ const PIECE_SIZE = 4096;
 const WORTH_COUNTING = 1 / 16;
 
 /** What is needed of a share. */
-type RangeKeeper = Pick<Share, "locks" | "scratch"> & {
+type RangeKeeper = Pick<Share, "locks" | "scratch" | "descriptorInfo"> & {
   readonly budget: { readonly lockRangeMax: number };
 };
 
 /** Whether some owner may set one lock more. The lock table's mutex is held. */
-export function allowsRange({ budget: { lockRangeMax }, locks, scratch }: RangeKeeper): boolean {
+export function allowsRange(share: RangeKeeper): boolean {
+  const { budget: { lockRangeMax }, locks } = share;
   if (locks.rangeCount + ADDED_MAX <= lockRangeMax) return true;
   if (locks.uncountedRanges < lockRangeMax * WORTH_COUNTING) return false;
   for (let slot = locks.nextUncounted(0); slot !== 0; slot = locks.nextUncounted(slot)) {
-    const counted = countRanges(scratch, locks.fd(slot));
+    const counted = countRanges(share, locks.fd(slot));
     // Nor could the next be counted, then.
     if (counted < 0) return false;
     locks.setRanges(slot, counted);
@@ -53,10 +54,9 @@ export function addRange({ locks }: RangeKeeper, slot: number): void {
 }
 
 /** The locks of the open file at `fd`, or a negative errno. */
-function countRanges({ memory }: Scratch, fd: number): number {
-  // The thread's working directory is /proc/self/fd.
-  const path = memory.pointerAt(memory.setCString(SCRATCH.PATH, `../fdinfo/${fd}`));
-  const info = status(libc.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+function countRanges({ scratch: { memory }, descriptorInfo }: RangeKeeper, fd: number): number {
+  const name = memory.pointerAt(memory.setCString(SCRATCH.PATH, String(fd)));
+  const info = status(libc.openat(descriptorInfo, name, O_RDONLY | O_CLOEXEC, 0));
   if (info < 0) return info;
   let count = 0;
   /** Bytes of LOCK_LINE that the line at hand began with; -1 = it did not. */

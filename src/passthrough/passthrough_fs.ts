@@ -14,6 +14,7 @@ import type { VersionRegion } from "../fuse/version_region.ts";
 import type { Session } from "../fuse/session.ts";
 import { errnoName, type Status } from "../sys/errno.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
+import type { OwnDirectories } from "../sys/own_directories.ts";
 import * as wire from "../wire/fuse.ts";
 import { FUSE2_SHARED_VERSIONS } from "../wire/shared_versions.ts";
 import type { VersionsThread } from "../coherence/versions.ts";
@@ -41,8 +42,8 @@ const ALWAYS_WANTED = wire.FUSE_ASYNC_READ | wire.FUSE_PARALLEL_DIROPS | wire.FU
 export interface PassthroughParts {
   /** Gets what an operator should know. */
   readonly warn?: (message: string) => void;
-  /** A descriptor of /proc/self/fd, where that has no path. */
-  readonly fdDirectory?: number | null;
+  /** Where they have no path. */
+  readonly ownDirectories?: OwnDirectories | null;
   /** `--cache shared`: this thread's part in the versions. */
   readonly versions?: VersionsThread | null;
   /** Makes the guest's shared memory; `inodes` is the share's own table. */
@@ -74,7 +75,7 @@ export class PassthroughFs extends FileSystem {
     const regions = parts.makeRegions?.(share.daxInodes, new ShareFiles(share)) ?? null;
     this.#versionRegion = regions?.versions ?? null;
     if (regions !== null) share.window = regions.window;
-    share.enterThread(parts.fdDirectory ?? null);
+    share.enterThread(parts.ownDirectories ?? null);
     if (share.inodes.acquire(wire.FUSE_ROOT_ID)) {
       share.inodes.release(wire.FUSE_ROOT_ID);
       share.probeHandles();

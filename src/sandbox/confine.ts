@@ -10,11 +10,8 @@ import { errnoName } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import { __WALL } from "../wire/isolation.ts";
-import { O_CLOEXEC, O_PATH } from "../wire/linux.ts";
-import { O_DIRECTORY } from "../sys/architecture.ts";
+import { openOwnDirectories, type OwnDirectories } from "../sys/own_directories.ts";
 import { writeEvent } from "./server_process.ts";
-
-const encoder = new TextEncoder();
 
 /** The root could not be changed. Which call failed, and why, the process outside reads in the helper's report, and says. */
 export class RootRefused extends Error {
@@ -23,30 +20,28 @@ export class RootRefused extends Error {
 }
 
 /**
- * Changes the root of all threads, unless there is no sandbox. Returns a descriptor of /proc/self/fd: the one that was prepared, if it is a
- * directory. No thread has left the others' working directory yet.
+ * Changes the root of all threads, unless there is no sandbox. Returns the directories that were prepared, if that could be done (`plan.ts`). No
+ * thread has left the others' working directory yet.
  */
-export function confine(sandbox: SandboxMode, confineFd: number, fdDirectory: number): number {
-  let directory = fdDirectory;
-  if (!isDirectory(fdDirectory)) {
-    assert(sandbox !== "namespace", "a namespace has the directory of descriptors");
-    libc.close(fdDirectory);
-    directory = openDescriptors();
+export function confine(
+  sandbox: SandboxMode,
+  confineFd: number,
+  prepared: OwnDirectories,
+): OwnDirectories {
+  let directories = prepared;
+  if (!isDirectory(prepared.fd) || !isDirectory(prepared.fdinfo)) {
+    assert(sandbox !== "namespace", "a namespace has the directories of descriptors");
+    libc.close(prepared.fd);
+    libc.close(prepared.fdinfo);
+    directories = openOwnDirectories();
   }
   if (sandbox !== "none") changeRoot(confineFd);
   libc.close(confineFd);
-  return directory;
+  return directories;
 }
 
 function isDirectory(fd: number): boolean {
   return Deno.statSync(`/proc/self/fd/${fd}`).isDirectory;
-}
-
-function openDescriptors(): number {
-  const path = encoder.encode("/proc/self/fd\0");
-  const fd = status(libc.open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
-  if (fd < 0) throw new Error(`/proc/self/fd cannot be opened: ${errnoName(fd)}`);
-  return fd;
 }
 
 function changeRoot(confineFd: number): void {

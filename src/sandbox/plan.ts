@@ -11,7 +11,8 @@
  */
 
 import type { SandboxMode } from "../isolation_config.ts";
-import { O_DIRECTORY, systemCallNumber } from "../sys/architecture.ts";
+import { systemCallNumber } from "../sys/architecture.ts";
+import type { OwnDirectories } from "../sys/own_directories.ts";
 import {
   type CallArgument,
   type CallOptions,
@@ -19,7 +20,7 @@ import {
   SystemCallList,
 } from "../sys/system_call_list.ts";
 import * as wire from "../wire/isolation.ts";
-import { AT_FDCWD, CLONE_FS, O_CLOEXEC, O_PATH } from "../wire/linux.ts";
+import { AT_FDCWD, CLONE_FS, O_CLOEXEC } from "../wire/linux.ts";
 import type { SystemCallName } from "../wire/system_calls.ts";
 import {
   capabilityData,
@@ -52,14 +53,15 @@ export interface PlanFds {
   readonly report: number;
   /** Those that the server inherits, under the same numbers. */
   readonly inherited: readonly number[];
-  /** The number under which the server finds the directory of its descriptors, /proc/self/fd, if that can be had. */
-  readonly fdDirectory: number;
+  /** The numbers under which the server finds these, if they can be had. */
+  readonly ownDirectories: OwnDirectories;
+  /** What becomes its standard input, and its standard output and error. */
+  readonly input: number;
+  readonly output: number;
 }
 
 /** What every process may open to find itself. */
 const OWN_PROGRAM = "/proc/self/exe";
-const OWN_PROCESS = "/proc/self";
-const DESCRIPTORS = "fd";
 const EVENT_SIZE = 8;
 const PAGES = 16384;
 
@@ -95,7 +97,7 @@ class PlanWriter {
     this.#add("dropping groups", "setgroups", [0, 0], { mayFail: true });
     this.#add("leaving the directory", "chdir", [this.#list.text("/")]);
     if (sandbox === "namespace") this.#mountProc();
-    this.#cloneOwnProcess();
+    this.#cloneOwnDirectories();
     if (sandbox === "namespace") this.#mountShare();
     const helper = sandbox === "none" ? null : this.#cloneHelper();
     this.#dropCapabilities();
@@ -140,34 +142,32 @@ class PlanWriter {
   }
 
   /**
-   * Of /proc only this process, whose descriptors and locks are looked up in it: from the whole a way leads to the kernel's settings and to
-   * other processes. Without the right to (an ordinary user without a namespace) it stays what it was, no directory.
+   * Of /proc two directories, each for itself: from anything above them ways lead to the kernel's settings, to other processes, to the
+   * program's own file. Without the right to (no CAP_SYS_ADMIN, and no namespace in which one has it) their numbers stay what they were, no
+   * directories.
    */
-  #cloneOwnProcess(): void {
+  #cloneOwnDirectories(): void {
     const list = this.#list;
     const { sandbox, fds } = this.#options;
     const mayFail = sandbox !== "namespace";
-    const tree = [AT_FDCWD, list.text(OWN_PROCESS), wire.OPEN_TREE_CLONE | O_CLOEXEC];
-    const opening = new Row(list.next.index + 1);
-    const moving = new Row(opening.index + 1);
-    const purpose = "the directory of descriptors";
-    this.#add(purpose, "open_tree", tree, { store: list.argument(opening, 0), mayFail });
-    const directory = [0, list.text(DESCRIPTORS), O_PATH | O_DIRECTORY | O_CLOEXEC, 0];
-    this.#add(purpose, "openat", directory, { store: list.argument(moving, 0), mayFail });
-    this.#add(purpose, "dup3", [0, fds.fdDirectory, 0], { mayFail });
+    const { fd, fdinfo } = fds.ownDirectories;
+    for (const [path, number] of [["/proc/self/fd", fd], ["/proc/self/fdinfo", fdinfo]] as const) {
+      const moving = new Row(list.next.index + 1);
+      const tree = [AT_FDCWD, list.text(path), wire.OPEN_TREE_CLONE | O_CLOEXEC];
+      this.#add(path, "open_tree", tree, { store: list.argument(moving, 0), mayFail });
+      this.#add(path, "dup3", [0, number, 0], { mayFail });
+    }
   }
 
   /** Device nodes in it are not to be opened, by nobody: the guest may make some (CAP_MKNOD). */
   #mountShare(): void {
     const list = this.#list;
-    const { MS_BIND, MS_NODEV, MS_NOSUID, MS_REC, MS_REMOUNT } = wire;
+    const { MS_BIND, MS_REC } = wire;
     const shared = list.text(this.#options.sharedDir);
     const purpose = "mounting the shared directory";
     this.#add(purpose, "mount", [shared, shared, 0, MS_BIND | MS_REC, 0]);
     const mounted = list.text(this.#mountedShare);
-    const flags = MS_REMOUNT | MS_BIND | MS_NODEV | MS_NOSUID;
-    // Before Linux 5.12 only the uppermost mount, and in a user namespace not even that, where others than root of the host make no devices.
-    this.#add(purpose, "mount", [0, mounted, 0, flags, 0], { mayFail: true });
+    // This adds to what the mounts are; mount(2) would take the rest from them, as being read-only. Since Linux 5.12.
     const attributes = new BigUint64Array(wire.MOUNT_ATTR.SIZE / 8);
     attributes[wire.MOUNT_ATTR.SET / 8] = BigInt(wire.MOUNT_ATTR_NODEV | wire.MOUNT_ATTR_NOSUID);
     const bytes = new Uint8Array(attributes.buffer);
@@ -231,8 +231,13 @@ class PlanWriter {
 
   #execute(): void {
     const { fds, program, args, environment } = this.#options;
+    const { ownDirectories } = fds;
+    // The launcher's may be anything: a directory, a terminal, a file of the host.
+    this.#add("standard input", "dup3", [fds.input, 0, 0]);
+    this.#add("standard output", "dup3", [fds.output, 1, 0]);
+    this.#add("standard error", "dup3", [fds.output, 2, 0]);
     // All others are closed: `server_process.ts`.
-    for (const fd of [...fds.inherited, fds.fdDirectory]) {
+    for (const fd of [...fds.inherited, ownDirectories.fd, ownDirectories.fdinfo]) {
       this.#add("passing a descriptor on", "fcntl", [fd, wire.F_SETFD, 0]);
     }
     this.#add("starting the server", "execve", [

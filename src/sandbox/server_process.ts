@@ -9,15 +9,17 @@ import { SetupError } from "../setup_error.ts";
 import { errnoName } from "../sys/errno.ts";
 import { OwnedFd } from "../sys/fd.ts";
 import { libc, status } from "../sys/libc.ts";
+import type { OwnDirectories } from "../sys/own_directories.ts";
 import { NativeMemory } from "../sys/native_memory.ts";
 import { CALL, TRAP_REPORT_SIZE } from "../sys/system_call_code.ts";
 import type { SystemCallList } from "../sys/system_call_list.ts";
 import { __WALL, F_SETFD, FD_CLOEXEC, SIGKILL, SIGSYS } from "../wire/isolation.ts";
-import { EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_NONBLOCK } from "../wire/linux.ts";
+import { EFD_CLOEXEC, EFD_NONBLOCK, O_CLOEXEC, O_NONBLOCK, O_RDWR } from "../wire/linux.ts";
 import type { CapabilitySet } from "./capabilities.ts";
 import { channelPair } from "./channel.ts";
 import { serverEnvironment } from "./environment.ts";
 import { writeIdMaps } from "./id_maps.ts";
+import { passOutputOn } from "./output.ts";
 import { plan } from "./plan.ts";
 import { refusal } from "./refusal.ts";
 import { readTrap } from "./trap.ts";
@@ -41,8 +43,8 @@ export interface ServerFds {
   readonly channel: number;
   /** To be written to when the root shall be changed. */
   readonly confine: number;
-  /** The directory of its descriptors; there in a namespace only. */
-  readonly fdDirectory: number;
+  /** Where they could be had: `plan.ts`. */
+  readonly ownDirectories: OwnDirectories;
   /** Where calls are reported that the filter trapped. */
   readonly report: number;
 }
@@ -69,14 +71,19 @@ export class ServerProcess {
   private constructor(
     pid: number,
     channel: OwnedFd,
-    report: OwnedFd,
+    { report, output }: { readonly report: OwnedFd; readonly output: OwnedFd },
     list: SystemCallList,
     isolation: IsolationConfig,
   ) {
     this.pid = pid;
     this.channel = channel;
-    this.ended = waitFor(pid).then((waited) => {
-      using _ = report;
+    const over = new AbortController();
+    const passed = passOutputOn(output.number, over.signal);
+    this.ended = waitFor(pid).then(async (waited) => {
+      using _report = report;
+      using _output = output;
+      over.abort();
+      await passed;
       return explain(waited, report.number, list, isolation);
     });
   }
@@ -87,17 +94,22 @@ export class ServerProcess {
     const [outer, inner] = channelPair();
     undo.use(outer);
     using _inner = inner;
-    const { read: report, write: reports } = pipe();
+    const { read: report, write: reports } = pipe(O_NONBLOCK);
     undo.use(report);
     using _reports = reports;
     using mapped = eventFd(0);
     using confine = eventFd(0);
-    // A number that nobody has: the list moves a descriptor there.
-    using fdDirectory = eventFd(0);
+    // Numbers that nobody has: the list moves descriptors there.
+    using fd = eventFd(0);
+    using fdinfo = eventFd(0);
+    using input = nullDevice();
+    const { read: output, write: outputs } = pipe(0);
+    undo.use(output);
+    using _outputs = outputs;
     const fds: ServerFds = {
       channel: inner.number,
       confine: confine.number,
-      fdDirectory: fdDirectory.number,
+      ownDirectories: { fd: fd.number, fdinfo: fdinfo.number },
       report: reports.number,
     };
     const { isolation, userNamespace, sharedDir, capabilities, program, inherited } = options;
@@ -113,7 +125,9 @@ export class ServerProcess {
         mapped: mapped.number,
         confine: fds.confine,
         report: fds.report,
-        fdDirectory: fds.fdDirectory,
+        ownDirectories: fds.ownDirectories,
+        input: input.number,
+        output: outputs.number,
         inherited: [...inherited, fds.channel, fds.confine, fds.report],
       },
     });
@@ -122,7 +136,7 @@ export class ServerProcess {
     if (pid < 0) {
       throw new SetupError(refusal(`--sandbox ${isolation.sandbox}`, pid, isolation.sandbox));
     }
-    const server = new ServerProcess(pid, outer, report, list, isolation);
+    const server = new ServerProcess(pid, outer, { report, output }, list, isolation);
     undo.move();
     try {
       if (userNamespace) await writeIdMaps(pid, isolation.uidMap, isolation.gidMap);
@@ -219,11 +233,17 @@ function readAll(fd: number): Uint8Array {
   return memory.u8.slice(0, Math.max(0, size));
 }
 
-function pipe(): { read: OwnedFd; write: OwnedFd } {
+function pipe(flags: number): { read: OwnedFd; write: OwnedFd } {
   const memory = NativeMemory.allocate(4096);
-  const result = status(libc.pipe2(memory.pointerAt(0), O_CLOEXEC | O_NONBLOCK));
+  const result = status(libc.pipe2(memory.pointerAt(0), O_CLOEXEC | flags));
   if (result < 0) throw new Error(`Cannot make a pipe: ${errnoName(result)}`);
   return { read: new OwnedFd(memory.i32[0]!), write: new OwnedFd(memory.i32[1]!) };
+}
+
+function nullDevice(): OwnedFd {
+  const fd = status(libc.open(new TextEncoder().encode("/dev/null\0"), O_RDWR | O_CLOEXEC, 0));
+  if (fd < 0) throw new SetupError(`/dev/null cannot be opened: ${errnoName(fd)}`);
+  return new OwnedFd(fd);
 }
 
 function eventFd(flags: number): OwnedFd {

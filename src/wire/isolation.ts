@@ -32,7 +32,6 @@ export const MS_NOEXEC = 8;
 export const MS_BIND = 4096;
 export const MS_REC = 16384;
 export const MS_SLAVE = 1 << 19;
-export const MS_REMOUNT = 32;
 export const MNT_DETACH = 2;
 export const OPEN_TREE_CLONE = 1;
 export const MOUNT_ATTR_NOSUID = 2;

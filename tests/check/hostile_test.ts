@@ -11,6 +11,8 @@ import { Secrets } from "../../src/check/hostile/secrets.ts";
 import { SharedMemory } from "../../src/guest/frontend/shared_memory.ts";
 import { NativeMemory } from "../../src/sys/native_memory.ts";
 import { RunningProgram } from "../cli/program.ts";
+import { OrdinaryUser, USER } from "../sandbox/ordinary_user.ts";
+import { ignoreWithoutRoot } from "../support/privilege.ts";
 import { until } from "../support/daemon.ts";
 import { concat, words } from "../support/little_endian.ts";
 import { TempTree } from "../support/temp_tree.ts";
@@ -44,6 +46,26 @@ for (
 ) {
   Deno.test(`a hostile guest gets nowhere, with ${name}`, () => getsNowhere(options));
 }
+
+Deno.test({
+  name: "a hostile guest of an ordinary user's daemon gets nowhere",
+  ignore: ignoreWithoutRoot(),
+  async fn() {
+    using user = await OrdinaryUser.open();
+    const attacks = "names,names-that-change,symlink-races,special-file-races,forged-nodes";
+    const { success, stdout, stderr } = await new Deno.Command("setpriv", {
+      args: [
+        ...[`--reuid=${USER}`, `--regid=${USER}`, "--clear-groups", user.program],
+        ...["check", "hostile", "--json", "--scale", SCALE, "--attacks", attacks],
+      ],
+      cwd: "/",
+      env: { TMPDIR: "/tmp" },
+    }).output();
+    const text = new TextDecoder().decode(stdout);
+    equal(success, true, text + new TextDecoder().decode(stderr));
+    equal(text.trim().split("\n").length, 5);
+  },
+});
 
 async function getsNowhere(options: readonly string[]): Promise<void> {
   const { code, reports } = await check(...options);

@@ -93,7 +93,7 @@ export class Daemon implements AsyncDisposable {
   /** For a guest's `watch`: one whose daemon has died under it would wait for answers until the deadline. */
   deathWatch(): () => string | null {
     // A daemon that ends because the guest has just gone needs a moment to be seen in that order.
-    const graceMs = 20_000;
+    const graceMs = 60_000;
     let deadSince: number | null = null;
     return () => {
       if (this.isRunning) return null;

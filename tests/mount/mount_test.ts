@@ -205,7 +205,7 @@ Deno.test({
     const serving = servingPid(mounted.subject.pid!);
     const before = cpuTicks(serving);
     while (cpuTicks(serving) < before + 5) await new Promise((r) => setTimeout(r, 10));
-    Deno.kill(mounted.subject.pid!, "SIGKILL");
+    Deno.kill(serving, "SIGKILL");
     for (const reader of readers) await reader.status;
     for (const error of errors) match(await error, /Transport endpoint is not connected/);
     const { code, stderr } = await mounted.ended();

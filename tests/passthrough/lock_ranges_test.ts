@@ -2,27 +2,30 @@ import { equal } from "node:assert/strict";
 import { addRange, allowsRange } from "../../src/passthrough/lock_ranges.ts";
 import { Scratch } from "../../src/passthrough/scratch.ts";
 import { type LockListHead, LockTable } from "../../src/state/lock_table.ts";
+import { libc } from "../../src/sys/libc.ts";
+import { openOwnDirectories } from "../../src/sys/own_directories.ts";
 import { FreshState, someFd } from "../state/fresh_state.ts";
 
 const NODEID = 7;
 const BOUND = 1600;
 const WORTH_COUNTING = BOUND / 16;
 
-/** Owners that hold nothing, whatever has been added for them; each thread of a queue works in /proc/self/fd. */
+/** Owners that hold nothing, whatever has been added for them. */
 class Owners implements Disposable {
   readonly #state = new FreshState();
-  readonly #before = Deno.cwd();
   readonly locks = new LockTable(this.#state.memory);
-  readonly share = { budget: { lockRangeMax: BOUND }, locks: this.locks, scratch: new Scratch() };
+  readonly #own = openOwnDirectories();
+  readonly share = {
+    budget: { lockRangeMax: BOUND },
+    locks: this.locks,
+    scratch: new Scratch(),
+    descriptorInfo: this.#own.fdinfo,
+  };
   #first = 0;
   readonly #heads: LockListHead = {
     firstLock: () => this.#first,
     setFirstLock: (_, lock) => void (this.#first = lock),
   };
-
-  constructor() {
-    Deno.chdir("/proc/self/fd");
-  }
 
   add(fd = someFd()): number {
     return this.locks.insert(this.#heads, NODEID, this.locks.count + 1, 0, fd);
@@ -33,7 +36,8 @@ class Owners implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    Deno.chdir(this.#before);
+    libc.close(this.#own.fd);
+    libc.close(this.#own.fdinfo);
     this.locks.removeList(this.#first);
     this.#state[Symbol.dispose]();
   }

@@ -1,4 +1,5 @@
-import { deepEqual, equal, match, notEqual, ok } from "node:assert/strict";
+import { deepEqual, equal, match, notEqual, ok, throws } from "node:assert/strict";
+import { Guest } from "../../src/guest/guest.ts";
 import { ignoreWithoutRoot } from "../support/privilege.ts";
 import { TempTree } from "../support/temp_tree.ts";
 import { identity, isAlive, IsolatedDaemon, type IsolatedOptions } from "./isolated_daemon.ts";
@@ -38,7 +39,7 @@ for (
         if ((separate as readonly string[]).includes(name)) notEqual(link, own(name), name);
         else equal(link, own(name), name);
       }
-      equal(thread.seesProc, false);
+      deepEqual(thread.aroundDescriptors, []);
     }
   });
 }
@@ -52,17 +53,18 @@ test("none with a filter: rights are dropped, the root is the host's", async () 
   }
 });
 
-test("namespace: nobody can open device nodes of the share, nor of what is mounted in it", async () => {
-  const through = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs x "$0" && exec "$@"'];
+test("namespace: the share's mounts, and those in it, are nodev and nosuid, and else what they were", async () => {
   using tree = new TempTree();
   const inner = tree.directory("inner");
-  await using daemon = await IsolatedDaemon.start({
-    through: [...through, inner],
-    sharedDir: tree.root,
-  });
-  const mounts = Deno.readTextFileSync(`/proc/${daemon.serverPid}/mountinfo`).trim().split("\n");
-  equal(mounts.length, 2, mounts.join("\n"));
-  for (const mount of mounts) match(mount.split(" ")[5]!, /^rw,nosuid,nodev/);
+  const mounts = `mount -t tmpfs x "$0" && mount --rbind "$1" "$1" &&
+    mount -o remount,bind,ro,noexec "$1" && shift && exec "$@"`;
+  const through = ["unshare", "--mount", "sh", "-c", mounts, inner, tree.root];
+  await using daemon = await IsolatedDaemon.start({ through, sharedDir: tree.root });
+  const lines = Deno.readTextFileSync(`/proc/${daemon.serverPid}/mountinfo`).trim().split("\n");
+  const options = lines.map((line) => line.split(" ")[5]!.split(",").slice(0, 4).join());
+  deepEqual(options.sort(), ["ro,nosuid,nodev,noexec", "rw,nosuid,nodev,relatime"]);
+  await using guest = await Guest.connect({ socketPath: daemon.socketPath });
+  throws(() => guest.writeTextFileSync("/f", ""), /EROFS|[Rr]ead-only/);
 });
 
 test("the host's root can be shared", async () => {
@@ -140,13 +142,30 @@ test("a relative shared directory is the started process's", async () => {
   equal(daemon.threads()[0]!.root, identity(daemon.share));
 });
 
-test("the server has no descriptor that the launcher left open", async () => {
-  const through = ["sh", "-c", 'exec 9</etc; exec "$@"', "sh"];
-  await using daemon = await IsolatedDaemon.start({ through });
-  const etc = identity("/etc");
+test("the server has no descriptor of the launcher's, standard ones included", async () => {
+  const through = ["sh", "-c", 'exec 9</etc </etc >>"$0"; exec "$@"'];
+  using tree = new TempTree();
+  const output = tree.file("output");
+  await using daemon = await IsolatedDaemon.start({ through: [...through, output] });
   const fds = `/proc/${daemon.serverPid}/fd`;
   const open = [...Deno.readDirSync(fds)].map(({ name }) => identity(`${fds}/${name}`));
-  equal(open.includes(etc), false);
+  for (const path of ["/etc", output, daemon.tree.path("stderr")]) {
+    equal(open.includes(identity(path)), false, path);
+  }
+  equal(Deno.readLinkSync(`${fds}/0`), "/dev/null");
+  match(daemon.stderr(), /Waiting for vhost-user socket connection/, "its log is passed on");
+});
+
+test("the server's log is passed on whole", async () => {
+  await using daemon = await IsolatedDaemon.start({ args: ["--log-level", "trace"] });
+  await using guest = await Guest.connect({ socketPath: daemon.socketPath, cache: "none" });
+  const { requests } = guest.traffic.find(({ name }) => name === "GETATTR") ?? { requests: 0 };
+  for (let i = 0; i < 3000; i++) guest.statSync("/");
+  const sent = guest.traffic.find(({ name }) => name === "GETATTR")!.requests - requests;
+  await guest.close();
+  equal((await daemon.status).code, 0);
+  const lines = daemon.stderr().split("\n").filter((line) => line.includes("GETATTR"));
+  ok(sent >= 3000 && lines.length >= sent, `${lines.length} lines of ${sent} requests`);
 });
 
 /** Starts a daemon that cannot be, and returns its exit code and what it said. */

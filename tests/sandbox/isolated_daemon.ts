@@ -33,8 +33,8 @@ export interface ThreadState {
   readonly seccomp: string;
   readonly capabilities: Readonly<Record<"CapInh" | "CapPrm" | "CapEff" | "CapBnd", string>>;
   readonly namespaces: Readonly<Record<string, string>>;
-  /** Whether a way leads from its working directory to all of /proc: the kernel's settings, other processes. */
-  readonly seesProc: boolean;
+  /** Which of the things that lie around the descriptors in /proc can be reached from its working directory. */
+  readonly aroundDescriptors: readonly string[];
 }
 
 /** A daemon of two processes. */
@@ -170,6 +170,7 @@ function threadState(directory: string): ThreadState {
       CapBnd: field("CapBnd"),
     },
     namespaces,
-    seesProc: exists(`${directory}/cwd/../../sys/kernel`),
+    aroundDescriptors: ["../exe", "../root", "../mem", "../environ", "../../sys/kernel"]
+      .filter((path) => exists(`${directory}/cwd/${path}`)),
   };
 }
