@@ -200,7 +200,7 @@ Deno.test("a daemon that is killed with many requests in flight: ENOTCONN, nothi
     // Read-ahead keeps requests in flight while the daemon goes.
     file.readSync(bytes);
     file.readSync(bytes);
-    Deno.kill(subject.pid!, "SIGKILL");
+    subject.kill();
     let code = "";
     for (let i = 0; i < 100 && code === ""; i++) {
       const seen = codeOf(() => file.readSync(bytes));
