@@ -6,6 +6,7 @@
  */
 
 import { Subject } from "../../src/cli/subject.ts";
+import { servingPid } from "../support/serving_process.ts";
 
 /** A daemon on a directory of its own, and both away when the test is over. */
 export class ServedDirectory implements AsyncDisposable {
@@ -33,7 +34,7 @@ export class ServedDirectory implements AsyncDisposable {
   }
 
   get pid(): number {
-    return this.#subject.pid!;
+    return servingPid(this.#subject.pid!);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
