@@ -14,8 +14,9 @@ import {
   type ProcessorMask,
   setAffinity,
 } from "../sys/affinity.ts";
+import { childrenOf } from "../sys/children.ts";
 
-/** Runs `act` with this thread and all threads of a process on one processor, and puts them back. False if that is not allowed. */
+/** Runs `act` with this thread and all threads of a daemon on one processor, and puts them back. False if that is not allowed. */
 export function onOneProcessor<T>(pid: number, act: () => T): { result: T; placed: boolean } {
   const own = affinityOf(0);
   if (own === null || pid <= 0) return { result: act(), placed: false };
@@ -36,9 +37,12 @@ export function onOneProcessor<T>(pid: number, act: () => T): { result: T; place
   }
 }
 
+/** Of the process that was started, and of the one that serves. */
 function threadsOf(pid: number): number[] {
   try {
-    return [...Deno.readDirSync(`/proc/${pid}/task`)].map(({ name }) => Number(name));
+    return [pid, ...childrenOf(pid)].flatMap((process) =>
+      Array.from(Deno.readDirSync(`/proc/${process}/task`), ({ name }) => Number(name))
+    );
   } catch {
     return [];
   }

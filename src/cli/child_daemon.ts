@@ -5,6 +5,7 @@
  */
 
 import { SetupError } from "../setup_error.ts";
+import { childrenOf } from "../sys/children.ts";
 
 /** On a machine that is busy with other things, too. */
 const STARTED_MS = 60_000;
@@ -122,19 +123,6 @@ function listens(socketPath: string): boolean {
     .find((line) => line.endsWith(` ${socketPath}`));
   // The fourth column are flags; __SO_ACCEPTCON is a socket that listens.
   return bound !== undefined && (parseInt(bound.trim().split(/\s+/)[3]!, 16) & 0x10000) !== 0;
-}
-
-function childrenOf(pid: number): number[] {
-  try {
-    return Array.from(Deno.readDirSync(`/proc/${pid}/task`), ({ name }) => name).flatMap((thread) =>
-      Deno.readTextFileSync(`/proc/${pid}/task/${thread}/children`).split(" ").filter((word) =>
-        word !== ""
-      ).map(Number)
-    );
-  } catch {
-    // It has ended.
-    return [];
-  }
 }
 
 /** Whether a process, now nobody's child that we know, has not ended. */
