@@ -277,7 +277,26 @@ class Fuzzer {
   }
 }
 
+const USAGE =
+  `Sends random and mutated requests, chains and sessions to the server, contained: as root it can write to its own tmpfs only.
+Usage: deno task fuzz [REQUESTS] [OPTION]...
+
+  --requests N    How many (default 200,000); --seconds S: for how long instead.
+  --seed N        The inputs of another run.
+  --modes LIST    Only these: ${Object.keys(MODES).join(", ")}.
+  --daemon        Over the socket, to daemons in a sandbox with the filter on (--seccomp trap).
+  --replay JSON   One input again: printed with each failure.
+  --keep          Print the corpus anew.
+
+Examples:
+  deno task fuzz 10000000
+  deno task fuzz --seconds 60 --modes locks,ids`;
+
 if (import.meta.main) {
+  if (Deno.args.some((word) => word === "--help" || word === "-h")) {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
   const options = readOptions(Deno.args);
   const place = contain();
   if ("exitCode" in place) Deno.exit(place.exitCode);

@@ -21,6 +21,25 @@ export interface SoakOptions {
   readonly command: string | null;
 }
 
+/** `--help` */
+export const USAGE =
+  `Guests come to a daemon and go again, for as long as is asked; its memory and descriptors must stay flat.
+Usage: deno task soak [OPTION]...
+
+  --minutes N         How long (default 60).
+  --seed N            The sessions of another run.
+  --session K         Only this one of the seed's sessions: printed with each fault.
+  --scale FACTOR      How much each session does (default 1).
+  --dax               With a DAX window.
+  --cache MODE        The daemon's; shared: two daemons on one version table.
+  --sandbox MODE, --seccomp ACTION   The daemon's (default: its own defaults).
+  --command CMD       Another daemon that takes one front end after another; {socket} and {dir} stand for its socket and directory.
+  --json              One JSON object.
+
+Examples:
+  deno task soak --minutes 10
+  deno task soak --minutes 5 --dax --sandbox none --seccomp none`;
+
 /** Reads them; an error says what is wrong. */
 export function readOptions(args: readonly string[]): SoakOptions {
   const values = new Map<string, string>();

@@ -11,7 +11,7 @@
 import { Progress } from "../../src/cli/progress.ts";
 import { waitUntil } from "../guest/process.ts";
 import { Daemons } from "./daemons.ts";
-import { readOptions, replayCommand, type SoakOptions } from "./options.ts";
+import { readOptions, replayCommand, type SoakOptions, USAGE } from "./options.ts";
 import { makeGiven } from "./pattern.ts";
 import { namesAt, planOf } from "./plan.ts";
 import { reportText, type SoakReport, soakReport } from "./report.ts";
@@ -187,6 +187,10 @@ async function soak(options: SoakOptions): Promise<SoakReport> {
 }
 
 if (import.meta.main) {
+  if (Deno.args.some((word) => word === "--help" || word === "-h")) {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
   const options = readOptions(Deno.args);
   if (!options.json) console.log(`seed ${options.seed}`);
   const report = await soak(options);
