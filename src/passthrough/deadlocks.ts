@@ -13,7 +13,8 @@
 
 import { libc } from "../sys/libc.ts";
 import type { LockRange } from "../state/lock_table.ts";
-import { AT_FDCWD, F_RDLCK, F_WRLCK, O_CLOEXEC, O_RDONLY } from "../wire/linux.ts";
+import { F_RDLCK, F_WRLCK } from "../wire/linux.ts";
+import { openDescriptorInfo } from "./descriptor_info.ts";
 import { ENTRIES_SIZE, SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -62,11 +63,10 @@ function conflicts(held: LockRange, wanted: LockRange): boolean {
   return held.start <= wanted.end && wanted.start <= held.end;
 }
 
-/** The text of /proc/self/fdinfo/FD: the thread's working directory is /proc/self/fd. */
+/** The text of /proc/self/fdinfo/FD. */
 function readFdinfo(share: Share, fd: number): string {
   const { memory } = share.scratch;
-  const path = memory.pointerAt(memory.setCString(SCRATCH.PATH, `../fdinfo/${fd}`));
-  const info = libc.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+  const info = openDescriptorInfo(share, fd);
   if (info < 0) return "";
   const size = libc.read(info, memory.pointerAt(SCRATCH.ENTRIES), ENTRIES_SIZE);
   libc.close(info);

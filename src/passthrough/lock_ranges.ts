@@ -14,7 +14,7 @@
  */
 
 import { libc, status } from "../sys/libc.ts";
-import { O_CLOEXEC, O_RDONLY } from "../wire/linux.ts";
+import { openDescriptorInfo } from "./descriptor_info.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -54,9 +54,9 @@ export function addRange({ locks }: RangeKeeper, slot: number): void {
 }
 
 /** The locks of the open file at `fd`, or a negative errno. */
-function countRanges({ scratch: { memory }, descriptorInfo }: RangeKeeper, fd: number): number {
-  const name = memory.pointerAt(memory.setCString(SCRATCH.PATH, String(fd)));
-  const info = status(libc.openat(descriptorInfo, name, O_RDONLY | O_CLOEXEC, 0));
+function countRanges(share: RangeKeeper, fd: number): number {
+  const { memory } = share.scratch;
+  const info = openDescriptorInfo(share, fd);
   if (info < 0) return info;
   let count = 0;
   /** Bytes of LOCK_LINE that the line at hand began with; -1 = it did not. */
