@@ -6,7 +6,7 @@
 
 import type { Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
-import { O_CLOEXEC, O_RDONLY } from "../wire/linux.ts";
+import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../wire/linux.ts";
 import { SCRATCH } from "./scratch.ts";
 import type { Share } from "./share.ts";
 
@@ -15,6 +15,10 @@ export function openDescriptorInfo(
   { scratch: { memory }, descriptorInfo }: Pick<Share, "scratch" | "descriptorInfo">,
   fd: number,
 ): Status {
-  const name = memory.pointerAt(memory.setCString(SCRATCH.PATH, String(fd)));
-  return status(libc.openat(descriptorInfo, name, O_RDONLY | O_CLOEXEC, 0));
+  // The thread's working directory is /proc/self/fd.
+  const [directory, path] = descriptorInfo < 0
+    ? [AT_FDCWD, `../fdinfo/${fd}`]
+    : [descriptorInfo, String(fd)];
+  const name = memory.pointerAt(memory.setCString(SCRATCH.PATH, path));
+  return status(libc.openat(directory, name, O_RDONLY | O_CLOEXEC, 0));
 }

@@ -14,7 +14,7 @@ import { O_DIRECTORY, O_NOFOLLOW } from "../sys/architecture.ts";
 import { EBADF, ENFILE, EOPNOTSUPP, EPERM, errnoName, ESTALE, type Status } from "../sys/errno.ts";
 import { libc, status } from "../sys/libc.ts";
 import type { NativeMemory } from "../sys/native_memory.ts";
-import { openOwnDirectories, type OwnDirectories } from "../sys/own_directories.ts";
+import type { OwnDirectories } from "../sys/own_directories.ts";
 import { descriptorLimit } from "../sys/rlimit.ts";
 import { DaxInodeTable } from "../state/dax_inode_table.ts";
 import { HandleTable } from "../state/handle_table.ts";
@@ -87,7 +87,7 @@ export class Share {
   readonly mountKinds = new Map<number, number>();
   /** The guest's DAX window. */
   window: DaxWindow = NO_WINDOW;
-  /** A descriptor of /proc/self/fdinfo; there once the thread has been entered. */
+  /** A descriptor of /proc/self/fdinfo, where that has no path; else -1. */
   descriptorInfo = -1;
   /** Whether inodes may be held by file handle: asked for, and possible here. */
   #handlesWork = false;
@@ -139,10 +139,13 @@ export class Share {
   enterThread(given: OwnDirectories | null): void {
     const unshared = status(libc.unshare(CLONE_FS));
     if (unshared < 0) throw new Error(`Cannot unshare a queue's thread: ${errnoName(unshared)}`);
-    const { fd, fdinfo } = given ?? openOwnDirectories();
-    const moved = status(libc.fchdir(fd));
-    if (given === null) libc.close(fd);
-    this.descriptorInfo = fdinfo;
+    this.scratch.memory.setCString(SCRATCH.PATH, "/proc/self/fd");
+    const moved = status(
+      given === null
+        ? libc.chdir(this.scratch.memory.pointerAt(SCRATCH.PATH))
+        : libc.fchdir(given.fd),
+    );
+    this.descriptorInfo = given?.fdinfo ?? -1;
     if (moved < 0) throw new Error(`Cannot enter "/proc/self/fd": ${errnoName(moved)}`);
     libc.umask(0);
     this.credentials.dropGroups();
