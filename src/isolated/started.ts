@@ -106,12 +106,15 @@ export async function serveIsolated(
     reportFd: report,
     stateFd: stateFile.number,
   });
-  // One that has ended already says why.
-  if (!heard && !await server.endsWithin(DEAF_TIMEOUT_MS)) {
-    server.kill();
-    log.error("The options are too long to be sent to the serving process");
-  }
   try {
+    // One that has ended already says why.
+    if (!heard && !await server.endsWithin(DEAF_TIMEOUT_MS)) {
+      server.kill();
+      await server.ended;
+      throw new SetupError(
+        "The options are too long for the serving process: fewer rules, or --sandbox none --seccomp none",
+      );
+    }
     return await attend(server, channel, config, hooks);
   } finally {
     await metrics?.close();

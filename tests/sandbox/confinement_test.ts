@@ -181,6 +181,15 @@ test("where there are no namespaces, one line says which option goes without", a
   match(said, /ERROR virtiofsd_ts\] --sandbox namespace is refused: EPERM .*--sandbox chroot/);
 });
 
+test("more options than can be passed on are one line", async () => {
+  const rules = Array.from({ length: 2500 }, (_, i) => `map:${3 * i}:${100_000 + 3 * i}:1`);
+  const args = rules.flatMap((rule) => ["--translate-uid", rule]);
+  const [code, said] = await refused({ args });
+  equal(code, 1);
+  deepEqual(said.match(/ERROR.*/g)?.length, 1, said);
+  match(said, /ERROR virtiofsd_ts\] The options are too long/);
+});
+
 test("maps of ids are for ordinary users", async () => {
   const [code, said] = await refused({ args: ["--uid-map", ":0:1000:1:"] });
   equal(code, 1);
